@@ -1,0 +1,295 @@
+"""The training loss: SSIM + MARE of the paper, with the terms that steady it. Pixels without depth are inert.
+
+Every function takes prediction, target and valid of one shape (..., H, W), usually (N, 1, H, W). What stands where
+`valid` is False, NaN and infinity included, changes neither value nor gradient.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+
+def _masked(values: torch.Tensor, valid: torch.Tensor, filler: float = 1.0) -> torch.Tensor:
+    # A product with the mask would let NaN through; torch.where does not, and stops the gradient too.
+    return torch.where(valid, values, filler)
+
+
+def _mean(values: torch.Tensor, weights: torch.Tensor, if_empty: float = 0.0) -> torch.Tensor:
+    total = weights.sum()
+    mean = (values * weights).sum() / torch.where(total > 0, total, 1)
+    return torch.where(total > 0, mean, if_empty)
+
+
+def _check_shapes(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> None:
+    if not prediction.shape == target.shape == valid.shape or prediction.ndim < 2:
+        raise ValueError(
+            "prediction, target and valid must have one shape (..., H, W), not "
+            f"{tuple(prediction.shape)}, {tuple(target.shape)} and {tuple(valid.shape)}"
+        )
+    if valid.dtype != torch.bool:
+        raise TypeError(f"valid must be a bool tensor, not {valid.dtype}")
+
+
+@lru_cache(maxsize=32)
+def _gaussian_rows(size: int, window: int, sigma: float) -> torch.Tensor:
+    """(size - window + 1, size): each row a Gaussian window at its place, so that blurring is a matrix product."""
+    offsets = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    rows = torch.zeros(size - window + 1, size, dtype=torch.float64)
+    for row in range(size - window + 1):
+        rows[row, row : row + window] = weights / weights.sum()
+    return rows
+
+
+def structural_similarity(
+    prediction: torch.Tensor,
+    target: torch.Tensor,
+    valid: torch.Tensor,
+    *,
+    data_range: float,
+    sigma: float = 1.5,
+    window: int = 11,
+) -> torch.Tensor:
+    """Mean structural similarity over the windows whose centre is valid.
+
+    SSIM = (2 m_p m_t + C1)(2 s_pt + C2) / ((m_p^2 + m_t^2 + C1)(s_p^2 + s_t^2 + C2)), C1 = (0.01 range)^2,
+    C2 = (0.03 range)^2, with Gaussian windows (Wang et al. 2004). Windows lie wholly inside the picture; in each,
+    the weights of the valid pixels are scaled to sum to one, so that holes leave the statistics of the rest exact.
+
+    Args:
+        prediction: (..., H, W), H and W at least `window`.
+        target: same shape.
+        valid: same shape, bool.
+        data_range: difference between the largest and the smallest possible value.
+        sigma: width of the Gaussian window, pixels.
+        window: side of the window, pixels, odd.
+
+    Returns:
+        Scalar in [-1, 1]; 1 if no window is valid.
+
+    Raises:
+        ValueError: shapes differ, the picture is smaller than a window, or data_range is not positive.
+        TypeError: valid is not bool.
+
+    Example:
+        >>> x = torch.rand(1, 1, 16, 16)
+        >>> round(structural_similarity(x, x, torch.ones_like(x, dtype=torch.bool), data_range=1.0).item(), 4)
+        1.0
+    """
+    _check_shapes(prediction, target, valid)
+    height, width = prediction.shape[-2:]
+    if min(height, width) < window:
+        raise ValueError(f"a picture of {height}x{width} is smaller than the {window}x{window} window")
+    if not data_range > 0:
+        raise ValueError(f"data_range must be positive, not {data_range}")
+    # Variances are differences of squares: half precision would lose them.
+    with torch.autocast(prediction.device.type, enabled=False):
+        dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
+        prediction, target = prediction.to(dtype), target.to(dtype)
+        like = {"device": prediction.device, "dtype": dtype}
+        down = _gaussian_rows(height, window, sigma).to(**like)
+        across = _gaussian_rows(width, window, sigma).to(**like).T
+
+        def blur(values: torch.Tensor) -> torch.Tensor:
+            return down @ (values @ across)
+
+        mask = valid.to(dtype)
+        p, t = _masked(prediction, valid, 0.0), _masked(target, valid, 0.0)
+        margin = window // 2
+        centred = valid[..., margin : height - margin, margin : width - margin]
+        weight = _masked(blur(mask), centred)
+        mean_p, mean_t, square_p, square_t, product = (
+            blurred / weight for blurred in blur(torch.stack([p, t, p * p, t * t, p * t]))
+        )
+        var_p, var_t = square_p - mean_p**2, square_t - mean_t**2
+        covariance = product - mean_p * mean_t
+        c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+        numerator = (2 * mean_p * mean_t + c1) * (2 * covariance + c2)
+        ssim = numerator / ((mean_p**2 + mean_t**2 + c1) * (var_p + var_t + c2))
+        return _mean(_masked(ssim, centred, 0.0), centred.to(dtype), if_empty=1.0)
+
+
+def _edge_weights(target: torch.Tensor, valid: torch.Tensor, edge_weight: float) -> torch.Tensor:
+    """1 + edge_weight * min(1, (|dt/dx| + |dt/dy|) / t): more where the true depth jumps; 0 where not valid."""
+    t = _masked(target, valid)
+    across, down = torch.zeros_like(t), torch.zeros_like(t)
+    # Central differences; next to a hole or the rim there is no gradient to speak of.
+    across[..., 1:-1] = ((t[..., 2:] - t[..., :-2]) / 2).abs() * (valid[..., 2:] & valid[..., :-2])
+    down[..., 1:-1, :] = ((t[..., 2:, :] - t[..., :-2, :]) / 2).abs() * (valid[..., 2:, :] & valid[..., :-2, :])
+    return (1 + edge_weight * ((across + down) / t).clamp(max=1)) * valid
+
+
+def mean_absolute_relative_error(
+    prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, *, edge_weight: float = 0.0
+) -> torch.Tensor:
+    """MARE = mean |p - t| / t over the valid pixels; the metric that others call AbsRel.
+
+    Args:
+        prediction: (..., H, W) metres.
+        target: same shape, positive where valid.
+        valid: same shape, bool.
+        edge_weight: how much more pixels count where the target's depth jumps along x or y (the paper's emphasis
+            on edges): their weight is 1 + edge_weight * min(1, relative gradient). 0 gives the plain mean.
+
+    Returns:
+        Scalar, at least 0; 0 if no pixel is valid.
+
+    Raises:
+        ValueError: shapes differ.
+        TypeError: valid is not bool.
+
+    Example:
+        >>> p, t = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 2.0]])
+        >>> mean_absolute_relative_error(p, t, torch.tensor([[True, True]])).item()
+        0.5
+    """
+    _check_shapes(prediction, target, valid)
+    p, t = _masked(prediction, valid), _masked(target, valid)
+    weights = _edge_weights(t, valid, edge_weight) if edge_weight else valid.to(t.dtype)
+    return _mean((p - t).abs() / t, weights)
+
+
+def _log_error(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    p, t = _masked(prediction, valid), _masked(target, valid)
+    return _mean((p.log() - t.log()).abs(), valid.to(t.dtype))
+
+
+def _gradient_error(
+    prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, scales: int = 3
+) -> torch.Tensor:
+    """Mean difference of the slopes of the log depth at steps of 1, 2, 4 pixels (as in MegaDepth, Li 2018)."""
+    difference = _masked(prediction, valid).log() - _masked(target, valid).log()
+    total = difference.new_zeros(())
+    for step in (2**scale for scale in range(scales)):
+        for axis in (-1, -2):
+            size = difference.shape[axis] - step
+            if size > 0:
+                both = valid.narrow(axis, step, size) & valid.narrow(axis, 0, size)
+                slope = difference.narrow(axis, step, size) - difference.narrow(axis, 0, size)
+                total = total + _mean(slope.abs(), both.to(slope.dtype)) / (2 * scales)
+    return total
+
+
+def bin_cross_entropy(
+    prediction: torch.Tensor,
+    target: torch.Tensor,
+    valid: torch.Tensor,
+    *,
+    min_depth: float,
+    max_depth: float,
+    bins: int = 64,
+) -> torch.Tensor:
+    """Sparse categorical cross-entropy over log-spaced depth bins: the paper's second column.
+
+    The predicted depth is read as a soft assignment: the logit of a bin is minus the
+    distance to its centre, in bins.
+
+    Args:
+        prediction: (..., H, W) metres.
+        target: same shape.
+        valid: same shape, bool; targets outside [min_depth, max_depth] do not count.
+        min_depth: lower edge of the first bin, metres.
+        max_depth: upper edge of the last bin, metres.
+        bins: their number.
+
+    Returns:
+        Scalar, nats; 0 if no pixel counts.
+    """
+    _check_shapes(prediction, target, valid)
+    valid = valid & (target >= min_depth) & (target <= max_depth)
+    width = math.log(max_depth / min_depth) / bins
+    place = ((prediction[valid].double() / min_depth).log() / width).clamp(0, bins) - 0.5
+    label = ((target[valid].double() / min_depth).log() / width).long().clamp(0, bins - 1)
+    if not label.numel():
+        return prediction.new_zeros(())
+    # softmax of the logits above, its sum taken over all bins without holding (pixels x bins) in memory
+    normaliser = torch.zeros_like(place)
+    for centre in range(bins):
+        normaliser += torch.exp(-(place - centre).abs())
+    return (normaliser.log() + (place - label).abs()).mean().float()
+
+
+class DepthLoss(nn.Module):
+    """ssim_weight (1 - SSIM) + mare_weight MARE + log_weight |log p - log t| + gradient_weight gradient error.
+
+    SSIM sees the logarithm of depth, scaled so that [min_depth, max_depth] is [0, 1]. MARE alone is smallest for
+    predictions that are a little too near; the logarithmic term pulls evenly both ways.
+
+    Args:
+        min_depth: metres; nearest depth of the network.
+        max_depth: metres; farthest depth of the network.
+        ssim_weight: weight of 1 - SSIM.
+        mare_weight: weight of the mean absolute relative error.
+        edge_weight: see `mean_absolute_relative_error`.
+        log_weight: weight of the mean absolute error of log depth.
+        gradient_weight: weight of the error of log depth's slopes, which keeps walls flat and edges sharp.
+
+    Raises:
+        ValueError: an impossible range or a negative weight.
+
+    Example:
+        >>> depth = torch.full((1, 1, 16, 16), 2.0)
+        >>> DepthLoss()(depth, depth, depth > 0).item() < 1e-6
+        True
+    """
+
+    def __init__(
+        self,
+        min_depth: float = 0.3,
+        max_depth: float = 12.0,
+        ssim_weight: float = 1.0,
+        mare_weight: float = 1.0,
+        edge_weight: float = 1.0,
+        log_weight: float = 0.0,
+        gradient_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < min_depth < max_depth:
+            raise ValueError(f"need 0 < min_depth < max_depth, not {min_depth} and {max_depth}")
+        weights = (ssim_weight, mare_weight, edge_weight, log_weight, gradient_weight)
+        if min(weights) < 0 or not any(weights):
+            raise ValueError(f"weights must not be negative, nor all zero: {weights}")
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self.weights = {
+            "ssim": ssim_weight,
+            "mare": mare_weight,
+            "log": log_weight,
+            "gradient": gradient_weight,
+        }
+        self.edge_weight = edge_weight
+
+    def forward(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """The weighted sum, a scalar; see the class."""
+        terms = self.terms(prediction, target, valid)
+        return sum(self.weights[name] * value for name, value in terms.items())
+
+    def terms(
+        self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """The terms that have a weight, by name ("ssim" is 1 - SSIM), each before weighting.
+
+        Args:
+            prediction: (N, 1, H, W) metres, positive.
+            target: same shape.
+            valid: same shape, bool.
+        """
+        _check_shapes(prediction, target, valid)
+        computed = {
+            "ssim": lambda: 1 - self._log_ssim(prediction, target, valid),
+            "mare": lambda: mean_absolute_relative_error(
+                prediction, target, valid, edge_weight=self.edge_weight
+            ),
+            "log": lambda: _log_error(prediction, target, valid),
+            "gradient": lambda: _gradient_error(prediction, target, valid),
+        }
+        return {name: compute() for name, compute in computed.items() if self.weights[name]}
+
+    def _log_ssim(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        span = math.log(self.max_depth / self.min_depth)
+
+        def scaled(depth: torch.Tensor) -> torch.Tensor:
+            return (_masked(depth, valid, self.min_depth) / self.min_depth).log() / span
+
+        return structural_similarity(scaled(prediction), scaled(target), valid, data_range=1.0)

@@ -1,0 +1,1 @@
+"""Train, evaluate and publish DepthUNet models."""

@@ -1,0 +1,121 @@
+"""`python -m train`: train a DepthUNet on pictures with depth maps."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet.samples import SampleError
+from train import data
+from train.config import TrainConfig
+from train.history import write_json
+from train.loop import BEST, TrainingError, fit
+
+
+def _size(text: str) -> list[int]:
+    try:
+        height, width = map(int, text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, e.g. 192x256, not {text!r}") from None
+    return [height, width]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        "python -m train",
+        description="Train a DepthUNet on pictures with depth maps. On several devices: accelerate launch -m train ...",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("--data", action="append", required=True, help=data.HELP)
+    made.add_argument(
+        "--val-data", action="append", default=[], help="likewise; else DIODE's own, or the last tenth of --data"
+    )
+    made.add_argument("--output", type=Path, required=True, help="folder for checkpoints, history and pictures")
+    made.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    made.add_argument("--workers", type=int, default=1, help="processes that read data; 0: none but this one")
+    made.add_argument("--threads", type=int, default=0, help="threads of the CPU to compute with; 0: all")
+    made.add_argument(
+        "--precision", default="auto", choices=("auto", "no", "bf16", "fp16"), help="auto: bf16 on GPUs that have it"
+    )
+    made.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read, and count them")
+    made.add_argument("--checkpoint-minutes", type=float, default=10.0, help="minutes between states saved")
+
+    network = made.add_argument_group("network")
+    network.add_argument("--model", help="folder or owner/name of a model to go on from; else a new one:")
+    network.add_argument("--preset", default="default", choices=("default", "paper"), help="paper: a plain U-Net")
+    network.add_argument("--encoder", help="of segmentation-models-pytorch  (default: the preset's)")
+    network.add_argument("--encoder-weights", help="imagenet, or a safetensors file  (default: random)")
+    network.add_argument("--decoder-channels", type=int, nargs="+", help="coarse to fine  (default: the preset's)")
+    network.add_argument("--input-size", type=_size, help="HEIGHTxWIDTH in pixels  (default: the preset's)")
+    network.add_argument("--min-depth", type=float, help="nearest depth, metres  (default: the preset's)")
+    network.add_argument("--max-depth", type=float, help="farthest depth, metres  (default: the preset's)")
+    TrainConfig.add_options(made)
+    return made
+
+
+def new_model(options: argparse.Namespace) -> DepthUNet:
+    """The network that the command line asks for."""
+    if options.model:
+        return DepthUNet.from_pretrained(options.model)
+    names = ("decoder_channels", "input_size", "min_depth", "max_depth")
+    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.preset == "paper":
+        if options.encoder:
+            raise ValueError("--preset paper has its own encoder; leave out --encoder")
+        config = DepthUNetConfig.paper(**chosen)
+    else:
+        config = DepthUNetConfig.for_encoder(options.encoder or DepthUNetConfig().encoder, **chosen)
+    return DepthUNet(config, options.encoder_weights)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if all went well, 2 for a mistake in what was asked, 130 after Ctrl-C."""
+    options = parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        config = TrainConfig.from_options(options)
+        torch.manual_seed(config.seed)
+        model = new_model(options)
+        training, validation = data.open_split(options.data, options.val_data)
+        precision = options.precision
+        if precision == "auto":
+            precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+        accelerator = Accelerator(mixed_precision=precision)
+        accelerator.print(
+            f"{model.config.encoder}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, input "
+            f"{model.config.input_size[0]}x{model.config.input_size[1]}; {len(training)} samples to train on, "
+            f"{len(validation)} to validate; {accelerator.num_processes} process(es) on {accelerator.device}"
+        )
+        rows = fit(
+            model,
+            training,
+            validation,
+            config,
+            options.output,
+            resume=options.resume,
+            workers=options.workers,
+            skip_bad=options.skip_bad,
+            checkpoint_minutes=options.checkpoint_minutes,
+            accelerator=accelerator,
+        )
+    except (TrainingError, SampleError, ValueError, FileNotFoundError, ConnectionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if accelerator.is_main_process:
+        best = min(rows, key=lambda row: row["val_abs_rel"])
+        settings = {"train": config.to_dict(), "model": model.config.to_dict(), "best": best}
+        write_json(options.output / "run.json", settings)
+        print(f"best: epoch {best['epoch']:.0f}, AbsRel {best['val_abs_rel']:.4f}, in {options.output / BEST}")
+    accelerator.end_training()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

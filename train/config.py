@@ -1,0 +1,75 @@
+"""The knobs of a training run. Paths, devices and repositories are not among them."""
+
+import argparse
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from depth_unet import DepthLoss, DepthUNetConfig
+
+
+def knob(default: Any, text: str) -> Any:
+    """A field of `TrainConfig`, with the help that its command line option shows."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; every field is an option of `python -m train`.
+
+    Raises:
+        ValueError: a value makes no sense; the message names it.
+    """
+
+    epochs: int = knob(40, "passes over the training data")
+    batch_size: int = knob(8, "pictures per step and process")
+    learning_rate: float = knob(1e-3, "highest learning rate, of the decoder")
+    encoder_rate: float = knob(0.3, "learning rate of the encoder, as a fraction of the decoder's")
+    weight_decay: float = knob(1e-2, "AdamW's decoupled weight decay")
+    warmup: float = knob(0.05, "share of all steps over which the learning rate rises; then it falls as a cosine")
+    clip_norm: float = knob(1.0, "gradients are scaled down to this norm")
+    ema_decay: float = knob(0.998, "decay per step of the averaged weights that are validated and kept; 0: none")
+    seed: int = knob(0, "of initial weights, order, augmentation and dropout")
+    zoom: float = knob(1.5, "largest random zoom into a picture, metres rescaled with the focal length; 1: none")
+    colour: float = knob(0.25, "strength of random brightness, contrast, saturation, tint and gamma; 0: none")
+    flip: float = knob(0.5, "probability of mirroring left to right")
+    ssim_weight: float = knob(1.0, "weight of 1 - SSIM of the log depth")
+    mare_weight: float = knob(1.0, "weight of the mean absolute relative error")
+    edge_weight: float = knob(1.0, "extra weight of depth edges within that error")
+    log_weight: float = knob(0.5, "weight of the mean absolute error of log depth")
+    gradient_weight: float = knob(0.5, "weight of the error of the slopes of log depth")
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("warmup", "ema_decay", "flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
+        if not 0 <= self.colour < 1:
+            raise ValueError(f"colour must be in [0, 1), not {self.colour}")
+        if self.zoom < 1:
+            raise ValueError(f"zoom must be at least 1, not {self.zoom}")
+
+    def loss(self, model: DepthUNetConfig) -> DepthLoss:
+        """The loss over the depth range of a model."""
+        weights = {f.name: getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")}
+        return DepthLoss(model.min_depth, model.max_depth, **weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        """Give a command line an option for each field."""
+        group = parser.add_argument_group("training")
+        for f in fields(cls):
+            group.add_argument(
+                "--" + f.name.replace("_", "-"), type=f.type, default=f.default, help=f.metadata["help"]
+            )
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> "TrainConfig":
+        """The inverse: what was asked for on the command line."""
+        return cls(**{f.name: getattr(options, f.name) for f in fields(cls)})

@@ -1,0 +1,147 @@
+"""`python -m train.evaluate`: how good a model is on a data set, in the protocols of the field."""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from depth_unet import DEFAULT_MODEL, DepthSample, DepthUNet, Prediction, depth_metrics
+from depth_unet.metrics import ALIGNMENTS, METRICS
+from train import data
+from train.history import write_json
+from train.model_card import fill
+
+REPORTED = (*METRICS, "median_ratio")
+
+
+class Frame(NamedTuple):
+    """One frame of an evaluation.
+
+    Args:
+        key: the sample's name.
+        metrics: by alignment, then by name.
+    """
+
+    key: str
+    metrics: dict[str, dict[str, float]]
+
+
+def predict_samples(
+    model: DepthUNet, samples: Iterable[DepthSample], batch_size: int = 8
+) -> Iterator[tuple[DepthSample, Prediction]]:
+    """Predict as a user would, whole pictures with their cameras, and give each sample back with its prediction."""
+    pending: list[DepthSample] = []
+
+    def flush() -> Iterator[tuple[DepthSample, Prediction]]:
+        images = [(sample.image * 255).round().byte().permute(1, 2, 0).numpy() for sample in pending]
+        predictions = model.predict_batch(images, [sample.camera for sample in pending], batch_size)
+        yield from zip(pending, predictions, strict=True)
+        pending.clear()
+
+    for sample in samples:
+        pending.append(sample)
+        if len(pending) == batch_size:
+            yield from flush()
+    if pending:
+        yield from flush()
+
+
+def score(
+    sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], cap: tuple[float, float]
+) -> Frame:
+    """The metrics of one frame under each alignment, at the sample's own resolution."""
+    target, valid = sample.depth[0].numpy(), sample.valid[0].numpy()
+    return Frame(
+        sample.key,
+        {
+            align: depth_metrics(
+                prediction.depth, target, valid, align=align, min_depth=cap[0], max_depth=cap[1]
+            )
+            for align in alignments
+        },
+    )
+
+
+def mean_over_frames(frames: list[Frame]) -> dict[str, dict[str, float]]:
+    """Each metric's mean over frames, by alignment: every frame counts the same, as is usual on NYU."""
+    return {
+        align: {name: float(np.mean([f.metrics[align][name] for f in frames])) for name in REPORTED}
+        for align in frames[0].metrics
+    }
+
+
+def evaluate(
+    model: DepthUNet, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
+) -> list[Frame]:
+    """Score every frame of a data set in all four alignments, with a progress bar.
+
+    Args:
+        model: what predicts.
+        dataset: of `DepthSample`; its masks say what counts.
+        cap: (nearest, farthest) metres that are scored.
+        batch_size: frames that go through the network at once.
+    """
+    samples = (dataset[index] for index in tqdm(range(len(dataset)), "evaluate", unit="img", leave=False))
+    return [score(s, p, ALIGNMENTS, cap) for s, p in predict_samples(model, samples, batch_size)]
+
+
+def markdown_table(means: dict[str, dict[str, float]]) -> str:
+    """The means as a table, a row for each alignment."""
+    shown = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "mae", "delta1", "delta2", "delta3")
+    lines = ["| alignment | " + " | ".join(shown) + " | median p/t |", "|---" * (len(shown) + 2) + "|"]
+    for align, values in means.items():
+        cells = [f"{values[name]:.4f}" for name in shown]
+        lines.append(f"| {align} | " + " | ".join(cells) + f" | {values['median_ratio']:.3f} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
+    parser.add_argument("--data", required=True, help=data.HELP)
+    parser.add_argument("--split", default="val", choices=("train", "val"), help="of data that have both")
+    parser.add_argument("--min-depth", type=float, default=0.3, help="nearest depth that is scored, metres")
+    parser.add_argument("--max-depth", type=float, default=10.0, help="farthest depth that is scored, metres")
+    parser.add_argument("--batch-size", type=int, default=8, help="frames at once")
+    parser.add_argument("--output", type=Path, default=Path("runs/evaluation.json"), help="JSON to write")
+    parser.add_argument(
+        "--card", type=Path, action="append", default=[], help="document whose block 'metrics' is filled with the table"
+    )
+    options = parser.parse_args(arguments)
+
+    model = DepthUNet.from_pretrained(options.model)
+    dataset = data.open_data(options.data, options.split)
+    frames = evaluate(model, dataset, (options.min_depth, options.max_depth), options.batch_size)
+    means = mean_over_frames(frames)
+    name = Path(options.data.partition(":")[2]).name
+    protocol = (
+        f"{len(frames)} frames of {name}, whole frames, prediction at full resolution, "
+        f"scored where the data set's mask is valid (NYU: Eigen crop) and {options.min_depth:g} to {options.max_depth:g} m, "
+        "mean over frames"
+    )
+    table = markdown_table(means)
+    print(f"{model.name}: {protocol}\n\n{table}")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(
+        options.output,
+        {
+            "model": model.name,
+            "data": name,
+            "protocol": protocol,
+            "metrics": means,
+            "frames": [frame._asdict() for frame in frames],
+        },
+    )
+    for card in options.card:
+        fill(card, "metrics", f"{protocol}.\n\n{table}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+"""The training loop: what happens between the data and the best checkpoint."""
+
+import math
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from depth_unet import DepthLoss, DepthUNet
+from depth_unet.losses import bin_cross_entropy
+from train.augment import Batch, EpochBatches, Views, collate, network_view
+from train.checkpoint import LAST, load_checkpoint, save_checkpoint
+from train.config import TrainConfig
+from train.evaluate import predict_samples, score
+from train.history import heading, sample_sheet, table_row, write_history
+
+BEST = "best"
+PICTURED = 5  # validation samples in the picture of each epoch
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to do."""
+
+
+def learning_rate(step: int, steps: int, highest: float, warmup: float) -> float:
+    """Linear from near 0 over the share `warmup` of all steps, then a cosine down to near 0."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return highest * (step + 1) / rising
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def averaged(model: DepthUNet, decay: float) -> AveragedModel:
+    """A copy that follows the model as an exponential moving average, quicker while it has seen little."""
+
+    def follow(averages: list[torch.Tensor], values: list[torch.Tensor], seen: torch.Tensor) -> None:
+        weight = 1 - min(decay, (1 + int(seen)) / (10 + int(seen)))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, weight)
+        else:
+            torch._foreach_copy_(averages, values)
+
+    return AveragedModel(model, multi_avg_fn=torch.no_grad()(follow), use_buffers=True)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C or a termination request; a second one ends the program at once."""
+    received: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for each, previous in before.items():
+            signal.signal(each, previous)
+
+    before = {number: signal.signal(number, note) for number in signals}
+    try:
+        yield received
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def fit(
+    model: DepthUNet,
+    training: Dataset,
+    validation: Dataset,
+    config: TrainConfig,
+    output: Path,
+    *,
+    resume: bool = False,
+    workers: int = 0,
+    skip_bad: bool = False,
+    checkpoint_minutes: float = 10.0,
+    accelerator: Accelerator | None = None,
+    stop_after_steps: int | None = None,
+) -> list[dict[str, float]]:
+    """Train a model; keep the best in `output`/best, and the state to resume from in `output`/last.safetensors.
+
+    Args:
+        model: changed in place.
+        training: of `DepthSample`.
+        validation: of `DepthSample`; the lowest AbsRel, whole frames, without alignment, is the best.
+        config: how to train.
+        output: folder for checkpoints, history.csv, curves.png and a picture for each epoch.
+        resume: go on from the last checkpoint in `output`.
+        workers: processes that read data; 0 reads in this one.
+        skip_bad: leave out samples that cannot be read, and count them, instead of stopping.
+        checkpoint_minutes: how often the state is saved within an epoch; it is at the end of each in any case.
+        accelerator: devices, precision and processes; by default this process on the best device.
+        stop_after_steps: save and return after so many more steps, as Ctrl-C would.
+
+    Returns:
+        The history, a row for each finished epoch.
+
+    Raises:
+        TrainingError: the loss is no longer a number, or there is nothing to resume from, or something to overwrite.
+        SampleError: a sample cannot be read and skip_bad is False.
+    """
+    accelerator = accelerator or Accelerator()
+    output.mkdir(parents=True, exist_ok=True)
+    last = output / LAST
+    if last.exists() and not resume:
+        raise TrainingError(f"{last} exists: add --resume to go on with that run, or choose another --output")
+    if resume and not last.exists():
+        raise TrainingError(f"there is no {last} to resume from")
+
+    encoder = {id(p) for p in model.unet.encoder.parameters()}
+    groups = [
+        {"params": [p for p in model.parameters() if id(p) not in encoder], "rate": 1.0},
+        {"params": list(model.unet.encoder.parameters()), "rate": config.encoder_rate},
+    ]
+    device = accelerator.device
+    model.to(device)
+    optimizer = torch.optim.AdamW(
+        groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
+    )
+    average = averaged(model, config.ema_decay)
+    loss_of = config.loss(model.config)
+    torch.manual_seed(config.seed + accelerator.process_index)
+    progress = {"epoch": 0, "step": 0, "best": None, "rows": [], "sums": {}, "seconds": 0.0, "bad": []}
+    if resume:
+        saved = load_checkpoint(last, {"model": model, "average": average}, optimizer)
+        if saved["config"] != config.to_dict() or saved["model"] != model.config.to_dict():
+            accelerator.print("note: options differ from those that this run began with")
+        progress = {key: saved[key] for key in progress}
+    trained, optimizer = accelerator.prepare(model, optimizer)
+
+    def save() -> None:
+        if accelerator.is_main_process:
+            state = progress | {"config": config.to_dict(), "model": model.config.to_dict()}
+            save_checkpoint(last, {"model": model, "average": average}, optimizer, state)
+
+    batches = EpochBatches(
+        len(training),
+        config.batch_size,
+        config.epochs,
+        config.seed,
+        (progress["epoch"], progress["step"]),
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    loader = iter(
+        DataLoader(
+            Views(training, model.config, config, skip_bad),
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=workers,
+            pin_memory=device.type == "cuda",
+            worker_init_fn=_one_thread,
+        )
+    )
+    everything = batches.steps * config.epochs
+    accelerator.print(heading())
+    for row in progress["rows"]:
+        accelerator.print(table_row(row))
+    done = 0
+    with _stop_on_signal() as received:
+        for epoch in range(progress["epoch"], config.epochs):
+            trained.train()
+            sums = Counter(progress["sums"])
+            bar = tqdm(
+                total=batches.steps * batches.together,
+                initial=progress["step"] * batches.together,
+                desc=f"epoch {epoch + 1}/{config.epochs}",
+                unit="img",
+                leave=False,
+                disable=not accelerator.is_main_process,
+            )
+            began = saved_at = time.monotonic()
+            before = progress["seconds"]
+            for step in range(progress["step"], batches.steps):
+                batch = next(loader)
+                rate = learning_rate(
+                    epoch * batches.steps + step, everything, config.learning_rate, config.warmup
+                )
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["rate"]
+                if batch.bad:
+                    progress["bad"] += batch.bad
+                    tqdm.write("skipped " + "; ".join(batch.bad))
+                if batch.keys:
+                    sums.update(
+                        train_step(
+                            trained, loss_of, optimizer, batch, accelerator, config.clip_norm
+                        )
+                    )
+                    average.update_parameters(model)
+                bar.update(batches.together)
+                done += 1
+                progress |= {"epoch": epoch, "step": step + 1, "sums": dict(sums)}
+                progress["seconds"] = before + time.monotonic() - began
+                stop = bool(received) or done == stop_after_steps
+                if stop or time.monotonic() - saved_at > 60 * checkpoint_minutes:
+                    save()
+                    saved_at = time.monotonic()
+                if stop:
+                    bar.close()
+                    accelerator.print(
+                        f"\nStopped after step {step + 1} of epoch {epoch + 1}; everything is saved in {last}. "
+                        "Run the same command with --resume to go on."
+                    )
+                    if received:
+                        raise KeyboardInterrupt
+                    return progress["rows"]
+            bar.close()
+            count = max(1, sums.pop("steps", 0))
+            row = {"epoch": epoch + 1, "step_ms": 1000 * progress["seconds"] / batches.steps}
+            row |= {name: value / count for name, value in sums.items()}
+            row |= {"learning_rate": rate, "skipped": len(progress["bad"])}
+            row |= validate(
+                average.module if config.ema_decay else model, validation, loss_of, output, epoch, accelerator
+            )
+            progress["rows"].append(row)
+            accelerator.print(table_row(row))
+            if accelerator.is_main_process:
+                write_history(progress["rows"], output)
+                if progress["best"] is None or row["val_abs_rel"] < progress["best"]:
+                    progress["best"] = row["val_abs_rel"]
+                    (average.module if config.ema_decay else model).save_pretrained(output / BEST, half=True)
+            progress |= {"epoch": epoch + 1, "step": 0, "sums": {}, "seconds": 0.0}
+            save()
+            accelerator.wait_for_everyone()
+    if progress["bad"]:
+        names = Counter(progress["bad"])
+        accelerator.print(f"{len(names)} samples could not be read and were left out; see above.")
+    return progress["rows"]
+
+
+def train_step(
+    model: torch.nn.Module,
+    loss_of: DepthLoss,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    accelerator: Accelerator,
+    clip_norm: float,
+) -> dict[str, float]:
+    """One step of gradient descent.
+
+    Returns:
+        "steps": 1, the loss, its terms, and the cross-entropy over depth bins, to be summed over steps.
+
+    Raises:
+        TrainingError: the loss is not finite; names the samples.
+    """
+    images, depths, valids = (
+        tensor.to(accelerator.device, non_blocking=True) for tensor in (batch.images, batch.depths, batch.valids)
+    )
+    optimizer.zero_grad(set_to_none=True)
+    with accelerator.autocast():
+        predictions = model(images)
+    terms = loss_of.terms(predictions, depths, valids)
+    loss = sum(loss_of.weights[name] * value for name, value in terms.items())
+    value = loss.item()
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss became {value} on the samples {', '.join(batch.keys)}: look at their depth maps, or lower "
+            "--learning-rate; --resume goes on from the last checkpoint"
+        )
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    entropy = bin_cross_entropy(
+        predictions.detach()[..., ::2, ::2],
+        depths[..., ::2, ::2],
+        valids[..., ::2, ::2],
+        min_depth=loss_of.min_depth,
+        max_depth=loss_of.max_depth,
+    )
+    logged = {name: term.item() for name, term in terms.items()}
+    return {"steps": 1, "loss": value, **logged, "cross_entropy": entropy.item()}
+
+
+def validate(
+    model: DepthUNet,
+    dataset: Dataset,
+    loss_of: DepthLoss,
+    output: Path,
+    epoch: int,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """Metrics of whole frames, unaligned, and the loss at the network's own size; every frame is counted once.
+
+    Also writes the epoch's picture.
+    """
+    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
+    samples = (
+        dataset[index]
+        for index in tqdm(
+            mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process
+        )
+    )
+    results, pictured = [], []
+    for sample, prediction in predict_samples(model, samples):
+        metrics = score(sample, prediction, ("none",), (model.config.min_depth, model.config.max_depth))
+        target = network_view(sample, model.config)
+        seen = sample._replace(depth=torch.from_numpy(prediction.depth)[None])
+        result = {name: metrics.metrics["none"][name] for name in ("abs_rel", "rmse", "delta1", "median_ratio")}
+        predicted, wanted, valid = network_view(seen, model.config).depth[None], target.depth[None], target.valid[None]
+        result["loss"] = loss_of(predicted, wanted, valid).item()
+        result["cross_entropy"] = bin_cross_entropy(
+            predicted, wanted, valid, min_depth=loss_of.min_depth, max_depth=loss_of.max_depth
+        ).item()
+        results.append(result)
+        if len(pictured) < PICTURED and len(results) % max(1, len(mine) // PICTURED) == 0:
+            pictured.append((sample, prediction, f"{sample.key}: AbsRel {result['abs_rel']:.3f}"))
+    if accelerator.is_main_process and pictured:
+        sheet = sample_sheet(*map(list, zip(*pictured, strict=True)))
+        sheet.save(output / f"epoch_{epoch + 1:03d}.jpg", quality=88)
+    results = gather_object(results)
+    return {f"val_{name}": sum(r[name] for r in results) / len(results) for name in results[0]}
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)  # workers are many; more threads in each would fight over the cores
