@@ -71,9 +71,7 @@ class DepthUNetConfig:
                 "upgrade depth_unet"
             )
 
-    def _check_list(
-        self, name: str, kind: type, length: int | None = None, at_least: float = -float("inf")
-    ) -> None:
+    def _check_list(self, name: str, kind: type, length: int | None = None, at_least: float = -float("inf")) -> None:
         values = getattr(self, name)
         accepted = int if kind is int else int | float
         if not isinstance(values, list | tuple) or not all(isinstance(v, accepted) for v in values):

@@ -121,9 +121,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
         array = (array // 257).astype(np.uint8)
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and 0 <= array.min() and array.max() <= 1):
-            raise ValueError(
-                f"a float image must lie in [0, 1], this one reaches from {array.min()} to {array.max()}"
-            )
+            raise ValueError(f"a float image must lie in [0, 1], this one reaches from {array.min()} to {array.max()}")
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise TypeError(f"an image array must be uint8, uint16 or float in [0, 1], not {array.dtype}")

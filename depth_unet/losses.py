@@ -265,9 +265,7 @@ class DepthLoss(nn.Module):
         terms = self.terms(prediction, target, valid)
         return sum(self.weights[name] * value for name, value in terms.items())
 
-    def terms(
-        self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def terms(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> dict[str, torch.Tensor]:
         """The terms that have a weight, by name ("ssim" is 1 - SSIM), each before weighting.
 
         Args:
@@ -278,9 +276,7 @@ class DepthLoss(nn.Module):
         _check_shapes(prediction, target, valid)
         computed = {
             "ssim": lambda: 1 - self._log_ssim(prediction, target, valid),
-            "mare": lambda: mean_absolute_relative_error(
-                prediction, target, valid, edge_weight=self.edge_weight
-            ),
+            "mare": lambda: mean_absolute_relative_error(prediction, target, valid, edge_weight=self.edge_weight),
             "log": lambda: _log_error(prediction, target, valid),
             "gradient": lambda: _gradient_error(prediction, target, valid),
         }

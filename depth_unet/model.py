@@ -1,4 +1,4 @@
-"""`DepthUNet`: the network, from RGB to metres, and the two ways to use it: `forward` for training, `predict` for people."""
+"""`DepthUNet`, from RGB to metres: `forward` for training, `predict` for people."""
 
 import json
 import math
@@ -56,9 +56,7 @@ class DepthUNet(nn.Module):
         (120, 160)
     """
 
-    def __init__(
-        self, config: DepthUNetConfig, encoder_weights: str | os.PathLike | None = None
-    ) -> None:
+    def __init__(self, config: DepthUNetConfig, encoder_weights: str | os.PathLike | None = None) -> None:
         super().__init__()
         self.config = config
         self.name = "untrained"
@@ -86,9 +84,7 @@ class DepthUNet(nn.Module):
         Returns:
             (N, 1, H, W) float32, metres, taking the focal length for `config.canonical_focal_px` pixels.
         """
-        normalised = ((images - self.image_mean) / self.image_std).contiguous(
-            memory_format=torch.channels_last
-        )
+        normalised = ((images - self.image_mean) / self.image_std).contiguous(memory_format=torch.channels_last)
         image, *features = self.unet.encoder(normalised)
         decoded = self.unet.decoder([image, *map(self.drop_down, features)])
         logits = self.unet.segmentation_head(decoded).float()
@@ -100,9 +96,7 @@ class DepthUNet(nn.Module):
         rows, columns = self.config.input_size
         shape = min(max(width / height, 1 / _MOST_ELONGATED), _MOST_ELONGATED)
         columns_wanted = math.sqrt(rows * columns * shape)
-        return tuple(
-            max(32, 32 * round(side / 32)) for side in (columns_wanted / shape, columns_wanted)
-        )
+        return tuple(max(32, 32 * round(side / 32)) for side in (columns_wanted / shape, columns_wanted))
 
     def predict(self, image: ImageSource, camera: Camera | None = None) -> Prediction:
         """Metric depth of one photo.
@@ -153,9 +147,7 @@ class DepthUNet(nn.Module):
         return predictions
 
     @torch.inference_mode()
-    def _predict_chunk(
-        self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]
-    ) -> list[Prediction]:
+    def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
         photos = [read_photo(image, enough=tuple(self.config.input_size)) for image in images]
         cameras = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
         by_size: dict[tuple[int, int], list[int]] = {}

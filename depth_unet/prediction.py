@@ -90,9 +90,7 @@ class Prediction:
         if not (np.isfinite(known) and known > 0):
             raise ValueError(f"the map has no depth at pixel ({x}, {y})")
         factor = metres / known
-        return replace(
-            self, depth=(self.depth * factor).astype(np.float32), calibration=self.calibration * factor
-        )
+        return replace(self, depth=(self.depth * factor).astype(np.float32), calibration=self.calibration * factor)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the depth map; the suffix says how.

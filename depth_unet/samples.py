@@ -86,5 +86,5 @@ class DepthSample(NamedTuple):
         return self._replace(depth=self.depth * scale, camera=camera)
 
     def within(self, min_depth: float, max_depth: float) -> "DepthSample":
-        """The sample without the pixels whose depth lies outside [min_depth, max_depth] metres: left out, not clipped."""
+        """The sample with depths outside [min_depth, max_depth] metres marked invalid: left out, not clipped."""
         return self._replace(valid=self.valid & (self.depth >= min_depth) & (self.depth <= max_depth))

@@ -51,9 +51,7 @@ def network_view(
     return view.to_focal(model.canonical_focal_px).within(model.min_depth, model.max_depth)
 
 
-def random_view(
-    sample: DepthSample, model: DepthUNetConfig, config: TrainConfig, rng: random.Random
-) -> DepthSample:
+def random_view(sample: DepthSample, model: DepthUNetConfig, config: TrainConfig, rng: random.Random) -> DepthSample:
     """A random zoom, place, mirror image and colour of the sample; every second one keeps the whole field of view.
 
     A network that only ever saw parts would not know the whole pictures that it is asked for later.
@@ -90,9 +88,7 @@ class Views(Dataset):
         skip_bad: hand on the description of a bad sample instead of raising.
     """
 
-    def __init__(
-        self, samples: Dataset, model: DepthUNetConfig, config: TrainConfig, skip_bad: bool = False
-    ) -> None:
+    def __init__(self, samples: Dataset, model: DepthUNetConfig, config: TrainConfig, skip_bad: bool = False) -> None:
         self.samples, self.model, self.config, self.skip_bad = samples, model, config, skip_bad
 
     def __len__(self) -> int:

@@ -65,9 +65,7 @@ class TrainConfig:
         """Give a command line an option for each field."""
         group = parser.add_argument_group("training")
         for f in fields(cls):
-            group.add_argument(
-                "--" + f.name.replace("_", "-"), type=f.type, default=f.default, help=f.metadata["help"]
-            )
+            group.add_argument("--" + f.name.replace("_", "-"), type=f.type, default=f.default, help=f.metadata["help"])
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> "TrainConfig":

@@ -50,17 +50,13 @@ def predict_samples(
         yield from flush()
 
 
-def score(
-    sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], cap: tuple[float, float]
-) -> Frame:
+def score(sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], cap: tuple[float, float]) -> Frame:
     """The metrics of one frame under each alignment, at the sample's own resolution."""
     target, valid = sample.depth[0].numpy(), sample.valid[0].numpy()
     return Frame(
         sample.key,
         {
-            align: depth_metrics(
-                prediction.depth, target, valid, align=align, min_depth=cap[0], max_depth=cap[1]
-            )
+            align: depth_metrics(prediction.depth, target, valid, align=align, min_depth=cap[0], max_depth=cap[1])
             for align in alignments
         },
     )
@@ -123,8 +119,8 @@ def main(arguments: list[str] | None = None) -> None:
     name = Path(options.data.partition(":")[2]).name
     protocol = (
         f"{len(frames)} frames of {name}, whole frames, prediction at full resolution, "
-        f"scored where the data set's mask is valid (NYU: Eigen crop) and {options.min_depth:g} to {options.max_depth:g} m, "
-        "mean over frames"
+        "scored where the data set's mask is valid (NYU: Eigen crop) and "
+        f"{options.min_depth:g} to {options.max_depth:g} m, mean over frames"
     )
     table = markdown_table(means)
     print(f"{model.name}: {protocol}\n\n{table}")

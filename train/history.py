@@ -49,9 +49,7 @@ def heading() -> str:
 
 def table_row(row: dict[str, float]) -> str:
     """An epoch's line of the table; a term that was not trained is left blank."""
-    cells = (
-        (format(row[name], form) if name in row else "", title) for name, title, form in COLUMNS
-    )
+    cells = ((format(row[name], form) if name in row else "", title) for name, title, form in COLUMNS)
     return "  ".join(f"{cell:>{_width(title)}}" for cell, title in cells)
 
 

@@ -182,20 +182,14 @@ def fit(
             before = progress["seconds"]
             for step in range(progress["step"], batches.steps):
                 batch = next(loader)
-                rate = learning_rate(
-                    epoch * batches.steps + step, everything, config.learning_rate, config.warmup
-                )
+                rate = learning_rate(epoch * batches.steps + step, everything, config.learning_rate, config.warmup)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["rate"]
                 if batch.bad:
                     progress["bad"] += batch.bad
                     tqdm.write("skipped " + "; ".join(batch.bad))
                 if batch.keys:
-                    sums.update(
-                        train_step(
-                            trained, loss_of, optimizer, batch, accelerator, config.clip_norm
-                        )
-                    )
+                    sums.update(train_step(trained, loss_of, optimizer, batch, accelerator, config.clip_norm))
                     average.update_parameters(model)
                 bar.update(batches.together)
                 done += 1
@@ -297,9 +291,7 @@ def validate(
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     samples = (
         dataset[index]
-        for index in tqdm(
-            mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process
-        )
+        for index in tqdm(mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process)
     )
     results, pictured = [], []
     for sample, prediction in predict_samples(model, samples):
