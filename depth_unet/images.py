@@ -65,12 +65,22 @@ def read_photo(source: ImageSource, enough: tuple[int, int] | None = None) -> Ph
             warnings.filterwarnings("ignore", module="PIL")
             with Image.open(path) as image:
                 return _upright(image, enough, path.name)
-    except (FileNotFoundError, PermissionError):
-        raise
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path.name}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path.name} is not a picture in a known format") from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
+
+
+def read_size(path: str | os.PathLike) -> tuple[int, int]:
+    """(height, width) of a picture file as a person sees it, without decoding it all.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_photo`.
+    """
+    photo = read_photo(path, enough=(1, 1))
+    return photo.height, photo.width
 
 
 def _upright(image: Image.Image, enough: tuple[int, int] | None, name: str | None) -> Photo:

@@ -204,10 +204,11 @@ def bin_cross_entropy(
     label = ((target[valid].double() / min_depth).log() / width).long().clamp(0, bins - 1)
     if not label.numel():
         return prediction.new_zeros(())
-    # softmax of the logits above, its sum taken over all bins without holding (pixels x bins) in memory
-    normaliser = torch.zeros_like(place)
-    for centre in range(bins):
-        normaliser += torch.exp(-(place - centre).abs())
+    # The softmax's denominator: two geometric series, of the bins on either side of the prediction.
+    below = place.floor()
+    normaliser = torch.exp(below - place) * (1 - torch.exp(-below - 1))
+    normaliser += torch.exp(place - below - 1) * (1 - torch.exp(below + 1 - bins))
+    normaliser /= 1 - math.exp(-1)
     return (normaliser.log() + (place - label).abs()).mean().float()
 
 

@@ -136,7 +136,7 @@ class RgbdFolder(Dataset):
         if depth.ndim == 3 and depth.shape[2] == 1:
             depth = depth[:, :, 0]
         scale = self.metres_per_unit if np.issubdtype(depth.dtype, np.integer) else 1.0
-        return (depth * scale).astype(np.float32)
+        return depth.astype(np.float32) * np.float32(scale)
 
 
 class _Folder:
