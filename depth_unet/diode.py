@@ -16,6 +16,7 @@ from depth_unet.samples import DepthSample, SampleError
 SPLITS = ("train", "val")
 SCENE_TYPES = ("indoors", "outdoor")
 CAMERA = Camera(1024, 768, 886.81, 927.06, 512.0, 384.0)  # the devkit's intrinsics.txt
+STEEP = 0.1  # log depth per pixel: no surface that a scanner can measure runs away from the camera faster
 _NAME = re.compile(r"(\d{5})_(\d{5})_(indoors|outdoor)_(\d{3})_(\d{3})")
 
 
@@ -42,6 +43,56 @@ def parse_name(name: str) -> DiodeName:
     return DiodeName(int(scene), int(scan), scene_type, int(azimuth), int(elevation))
 
 
+def without_edge_outliers(depth: torch.Tensor, valid: torch.Tensor, steep: float = STEEP) -> torch.Tensor:
+    """The mask less the false depths that a scanner leaves at depth edges.
+
+    Where its beam, or the resampling of its points, straddles an edge, a pixel gets a depth at which there is
+    nothing. Two kinds are taken out. Between: along a row, column or diagonal, on both sides at one or two pixels'
+    distance, the logarithm of depth goes on climbing, or falling, by more than `steep` per pixel; the last pixel of
+    each surface has such a step on one side only and stays. Lonely: fewer than two of the eight neighbours agree to
+    `steep`, and more disagree. Bands of false depth wider than two pixels stay, for they look like real things, and
+    a real thing one or two pixels wide goes if it stands between something nearer and something farther.
+
+    Args:
+        depth: (1, H, W) metres.
+        valid: (1, H, W) bool.
+        steep: difference of the natural logarithm of depth, about the relative difference.
+
+    Returns:
+        (1, H, W) bool, nowhere True where `valid` is not.
+
+    Example:
+        >>> row = torch.tensor([2.0, 2.0, 4.7, 9.0, 9.0]).expand(1, 5, 5)
+        >>> without_edge_outliers(row, row > 0)[0, 2].tolist()
+        [True, True, False, True, True]
+    """
+    # A comparison with NaN is False, so that pixels without depth neither judge nor are judged.
+    logs = torch.where(valid, depth.clamp(min=1e-6).log(), torch.nan)[0]
+    height, width = logs.shape
+    between = torch.zeros_like(logs, dtype=torch.bool)
+    agree, disagree = (torch.zeros_like(logs, dtype=torch.int8) for _ in range(2))
+    for reach in (1, 2):
+        for down, across in ((0, reach), (reach, 0), (reach, reach), (reach, -reach)):
+            # first and second: the same picture cut at either end, so that [i] are `reach` pixels apart
+            first = (slice(0, height - down), slice(max(0, -across), width - max(0, across)))
+            second = (slice(down, height), slice(max(0, across), width - max(0, -across)))
+            step = logs[second] - logs[first]
+            rising, falling = step > steep * reach, step < -steep * reach
+            if reach == 1:
+                near = (step.abs() <= steep).to(torch.int8)
+                far = (rising | falling).to(torch.int8)
+                for side in (first, second):
+                    agree[side] += near
+                    disagree[side] += far
+            # A pixel is between two others where the step to it and the step from it are both steep, the same way.
+            to, on = torch.zeros_like(between), torch.zeros_like(between)
+            for steps in (rising, falling):
+                to[second], on[first] = steps, steps
+                between |= to & on
+    lonely = (agree < 2) & (disagree > agree)
+    return valid & ~(between | lonely)
+
+
 class DiodeDataset(Dataset):
     """DIODE as it is downloaded: SPLIT/TYPE/scene_N/scan_N/NAME.png, NAME_depth.npy and NAME_depth_mask.npy.
 
@@ -49,17 +100,26 @@ class DiodeDataset(Dataset):
         root: the folder that holds train/ and val/, or one of these itself.
         split: "train" or "val".
         scene_type: "indoors", "outdoor" or "all".
+        edge_filter: take false depths at depth edges out of the masks, see `without_edge_outliers`; None does so
+            outdoors, where the steps are large.
 
     Raises:
         FileNotFoundError: no such folder, or no sample in it.
         ValueError: unknown split or scene type.
     """
 
-    def __init__(self, root: str | os.PathLike, split: str = "train", scene_type: str = "all") -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        split: str = "train",
+        scene_type: str = "all",
+        edge_filter: bool | None = None,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
         if scene_type not in (*SCENE_TYPES, "all"):
             raise ValueError(f"scene_type must be one of {(*SCENE_TYPES, 'all')}, not {scene_type!r}")
+        self.edge_filter = edge_filter
         root = Path(root)
         self.folder = root if root.name == split and not (root / split).is_dir() else root / split
         types = SCENE_TYPES if scene_type == "all" else (scene_type,)
@@ -95,10 +155,14 @@ class DiodeDataset(Dataset):
                 f"{path.stem}: depth {depth.shape} and mask {mask.shape} do not fit {photo.height}x{photo.width}"
             )
         shape = (1, photo.height, photo.width)  # on disk depth is (H, W, 1) and the mask (H, W), 0 or 1 in a float
-        return DepthSample.checked(
+        sample = DepthSample.checked(
             to_tensor(photo.image, (photo.height, photo.width)),
             torch.from_numpy(depth.reshape(shape).astype(np.float32)),
             torch.from_numpy(mask.reshape(shape) > 0.5),
             CAMERA.resize(photo.width, photo.height),
             path.stem,
         )
+        outdoor = parse_name(path.stem).scene_type == "outdoor"
+        if outdoor if self.edge_filter is None else self.edge_filter:
+            return DepthSample.checked(*sample[:2], without_edge_outliers(sample.depth, sample.valid), *sample[3:])
+        return sample

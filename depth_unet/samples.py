@@ -12,6 +12,10 @@ class SampleError(ValueError):
     """A sample of a data set is missing, damaged or empty; the message names it."""
 
 
+class NoDepthError(SampleError):
+    """Not one pixel of the sample has a valid depth."""
+
+
 class DepthSample(NamedTuple):
     """One picture with its depth.
 
@@ -36,7 +40,7 @@ class DepthSample(NamedTuple):
         """A sample whose mask leaves out every depth that is no measurement (NaN, infinite, not positive).
 
         Raises:
-            SampleError: the sizes differ or not one pixel is valid.
+            SampleError: the sizes differ or, as `NoDepthError`, not one pixel is valid.
         """
         if not image.shape[1:] == depth.shape[1:] == valid.shape[1:]:
             raise SampleError(
@@ -45,7 +49,7 @@ class DepthSample(NamedTuple):
             )
         valid = valid & torch.isfinite(depth) & (depth > 0)
         if not valid.any():
-            raise SampleError(f"{key}: no pixel has a valid depth")
+            raise NoDepthError(f"{key}: no pixel has a valid depth")
         return cls(image, torch.where(valid, depth, 0.0), valid, camera, key)
 
     def crop(self, left: int, top: int, width: int, height: int) -> "DepthSample":
