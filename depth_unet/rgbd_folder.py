@@ -33,6 +33,16 @@ class Layout(NamedTuple):
     scored: tuple[int, int, int, int]
     depth_range: tuple[float, float]
 
+    def valid(self, depth: torch.Tensor) -> torch.Tensor:
+        """The mask of a frame (1, H, W) in metres; all of it if the frame is not of the camera's size."""
+        if depth.shape[1:] != (self.camera.height, self.camera.width):
+            return torch.ones_like(depth, dtype=torch.bool)
+        top, bottom, left, right = self.scored
+        valid = torch.zeros_like(depth, dtype=torch.bool)
+        valid[:, top:bottom, left:right] = True
+        nearest, farthest = self.depth_range
+        return valid & (depth >= nearest) & (depth <= farthest)
+
 
 # Kinect intrinsics of the official toolbox; the crop of Eigen et al. 2014, outside which depth is only in-filled.
 NYU = Layout(Camera(640, 480, 518.86, 519.47, 325.58, 253.74), (45, 471, 41, 601), (0.3, 10.0))
@@ -84,6 +94,12 @@ class RgbdFolder(Dataset):
         """Number of pairs."""
         return len(self.pairs)
 
+    def paths(self, index: int) -> list[Path]:
+        """The files that a pair is read from: its own two, or the tar that holds them."""
+        if isinstance(self.files, _Tar):
+            return [self.files.path]
+        return [self.files.root / name for name in self.pairs[index]]
+
     def layout_of(self, picture: str) -> Layout | None:
         """The known layout of a picture, given its name in the folder or tar."""
         folders = (*self.files.folders, *PurePosixPath(picture).parts[:-1])
@@ -115,13 +131,7 @@ class RgbdFolder(Dataset):
         else:
             camera = Camera.assumed(width, height)
         target = torch.from_numpy(depth)[None]
-        valid = torch.ones_like(target, dtype=torch.bool)
-        if layout is not None and (width, height) == (layout.camera.width, layout.camera.height):
-            top, bottom, left, right = layout.scored
-            valid = torch.zeros_like(valid)
-            valid[:, top:bottom, left:right] = True
-            nearest, farthest = layout.depth_range
-            valid &= (target >= nearest) & (target <= farthest)
+        valid = layout.valid(target) if layout else torch.ones_like(target, dtype=torch.bool)
         return DepthSample.checked(to_tensor(photo.image, (height, width)), target, valid, camera, key)
 
     def _read_depth(self, name: str) -> np.ndarray:

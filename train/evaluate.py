@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
     parser.add_argument("--data", required=True, help=data.HELP)
-    parser.add_argument("--split", default="val", choices=("train", "val"), help="of data that have both")
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"), help="of data that have it")
     parser.add_argument("--min-depth", type=float, default=0.3, help="nearest depth that is scored, metres")
     parser.add_argument("--max-depth", type=float, default=10.0, help="farthest depth that is scored, metres")
     parser.add_argument("--batch-size", type=int, default=8, help="frames at once")
