@@ -18,12 +18,13 @@ _INSTALL = "reading NYU's .mat files needs h5py and scipy: pip install h5py scip
 class NyuDataset(Dataset):
     """The labelled set: 1449 Kinect frames, 795 to train on and 654 to test, with in-filled depth.
 
-    As in `RgbdFolder`, the Eigen crop and 0.3 to 10 metres are valid. Keys are nyu/NNNN, the 0-based index.
+    As in `RgbdFolder`, the Eigen crop (with `filled`, all but the white frame) and 0.3 to 10 metres are valid. Keys are nyu/NNNN, the 0-based index.
 
     Args:
         path: nyu_depth_v2_labeled.mat (HDF5).
         split: "train" or "test", of the official splits.
         splits: splits.mat; by default beside `path`.
+        filled: as in `RgbdFolder`.
 
     Raises:
         FileNotFoundError: one of the files is not there.
@@ -31,7 +32,13 @@ class NyuDataset(Dataset):
         ValueError: unknown split, or not these files.
     """
 
-    def __init__(self, path: str | os.PathLike, split: str = "train", splits: str | os.PathLike | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        split: str = "train",
+        splits: str | os.PathLike | None = None,
+        filled: bool = False,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {tuple(SPLITS)}, not {split!r}")
         try:
@@ -39,7 +46,7 @@ class NyuDataset(Dataset):
             from scipy.io.matlab import MatReadError, loadmat
         except ImportError as error:
             raise ImportError(_INSTALL) from error
-        self.path = Path(path)
+        self.path, self.filled = Path(path), filled
         splits = self.path.with_name("splits.mat") if splits is None else Path(splits)
         for file in (self.path, splits):
             if not file.is_file():
@@ -81,7 +88,11 @@ class NyuDataset(Dataset):
         target = torch.from_numpy(depth)[None]
         height, width = depth.shape
         return DepthSample.checked(
-            torch.from_numpy(image).float() / 255, target, NYU.valid(target), NYU.camera.resize(width, height), key
+            torch.from_numpy(image).float() / 255,
+            target,
+            NYU.valid(target, self.filled),
+            NYU.camera.resize(width, height),
+            key,
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import ConcatDataset, Subset
 
 from benchmarks.diode_layout import write_diode
 from depth_unet import DiodeDataset, RgbdFolder
@@ -196,15 +197,30 @@ def test_rgbd_folders(tmp_path: Path, photo: Path):
         Image.fromarray(depth).save(tmp_path / f"frame.{number}_depth.png")
     output = tmp_path / "out"
     assert main([f"rgbd:{tmp_path}", "--output", str(output), "--size", "60x60", "--workers", "0"]) == 0
-    raw, quick = RgbdFolder(tmp_path), ShardDataset(output)
+    raw, quick = RgbdFolder(tmp_path), ConcatDataset([ShardDataset(output), ShardDataset(output, "val")])
     assert len(quick) == len(raw) == 3
     for index in range(3):
         expected = raw[index].resize(60, 80)  # its own shape, just large enough
         assert quick[index].key == expected.key and quick[index].camera == expected.camera
         assert torch.equal(quick[index].valid, expected.valid)
         torch.testing.assert_close(quick[index].depth, expected.depth, rtol=1e-3, atol=0)
-    training, validation = open_split([f"prepared:{output}"], [])
-    assert (len(training), len(validation)) == (2, 1)
+    for name in (f"prepared:{output}", f"rgbd:{tmp_path}"):
+        assert [len(part) for part in open_split([name], [])] == [2, 1]
+    assert main([f"rgbd:{tmp_path}", "--output", str(tmp_path / "all"), "--holdout", "0", "--workers", "0"]) == 0
+    assert [len(part) for part in open_split([f"prepared:{tmp_path / 'all'}"], [])] == [2, 1]
+
+
+def test_real_frames_of_nyu(shared: Path, tmp_path: Path):
+    name = f"rgbd:{shared}/data/nyu_val.tar"
+    sources = {split: Subset(part, range(2)) for split, part in prepare.open_sources(name).items()}
+    prepare.prepare(sources, prepare.Settings("rgbd"), tmp_path)
+    for split, source in sources.items():
+        for index, sample in enumerate(ShardDataset(tmp_path, split)[i] for i in range(2)):
+            expected = source[index].resize(384, 512)
+            assert sample.key == expected.key and torch.equal(sample.valid, expected.valid)
+            known = sample.valid
+            torch.testing.assert_close(sample.depth[known], expected.depth[known], rtol=1e-3, atol=0)
+            assert (sample.image - expected.image).abs().mean() < 1.5 / 255
 
 
 @pytest.fixture
@@ -232,12 +248,13 @@ def test_official_nyu(labelled: Path, tmp_path: Path):
         np.testing.assert_array_equal((sample.image[:, 7, 9] * 255).round().numpy(), file["images"][2, :, 9, 7])
         assert sample.depth[0, 100, 200] == file["depths"][2, 200, 100]
     assert sample.valid.sum() == (471 - 45) * (601 - 41) and not sample.valid[0, 44].any()
+    assert NyuDataset(labelled, filled=True)[1].valid.sum() == (470 - 10) * (630 - 10)
     assert sample.camera.fx == 518.86
 
     output = tmp_path / "out"
     assert main([f"nyu:{labelled}", "--output", str(output), "--workers", "2"]) == 0
     assert ShardDataset(output, "test").keys == ["nyu/0001", "nyu/0004"]
-    assert torch.equal(ShardDataset(output)[1].valid, sample.resize(384, 512).valid)
+    assert torch.equal(ShardDataset(output)[1].valid, NyuDataset(labelled, filled=True)[1].resize(384, 512).valid)
 
 
 def test_nyu_that_is_not_there(tmp_path: Path):

@@ -42,10 +42,10 @@ def open_data(name: str, split: str) -> Dataset:
     if kind == "diode":
         return DiodeDataset(path, split, part or "all")
     if kind == "nyu":
-        return NyuDataset(path, split)
+        return NyuDataset(path, "test" if split == "test" else "train", filled=split == "train")
     if kind == "prepared":
         return ShardDataset(path, split)
-    return RgbdFolder(path)
+    return RgbdFolder(path, filled=split == "train")
 
 
 def open_split(names: list[str], val_names: list[str]) -> tuple[Dataset, Dataset]:
@@ -67,5 +67,6 @@ def open_split(names: list[str], val_names: list[str]) -> tuple[Dataset, Dataset
             else:
                 cut = len(whole) - max(1, len(whole) // 10)
                 training.append(Subset(whole, range(cut)))
-                validation.append(Subset(whole, range(cut, len(whole))))
+                scored = whole if isinstance(whole, ShardDataset) else open_data(name, "val")
+                validation.append(Subset(scored, range(cut, len(whole))))
     return ConcatDataset(training), ConcatDataset(validation)

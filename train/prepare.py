@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from depth_unet import DepthSample, DiodeDataset, RgbdFolder
@@ -109,6 +109,8 @@ def shrunk(sample: DepthSample, size: tuple[int, int] | None) -> DepthSample:
 
 def source_state(source: Dataset, index: int) -> list:
     """Names, sizes and times of the files that a sample is read from: whether it has changed since."""
+    if isinstance(source, Subset):
+        return source_state(source.dataset, source.indices[index])
     if isinstance(source, DiodeDataset):
         picture = source.pictures[index]
         files = [picture, *(picture.with_name(picture.stem + end) for end in ("_depth.npy", "_depth_mask.npy"))]
@@ -283,17 +285,28 @@ def check_md5(path: Path) -> None:
         raise ValueError(f"{path.name} has MD5 {digest.hexdigest()}, not {DIODE_MD5[path.name]}: download it again")
 
 
-def open_sources(name: str, edge_filter: bool | None) -> dict[str, Dataset]:
+def open_sources(name: str, edge_filter: bool | None = None, holdout: float = 0.1) -> dict[str, Dataset]:
     """The data sets by split that KIND:PATH names.
+
+    Args:
+        name: see `train.data.HELP`.
+        edge_filter: of `DiodeDataset`.
+        holdout: share at the end of an rgbd folder that becomes "val", as in `train.data.open_split`.
 
     Raises:
         ValueError, FileNotFoundError: as `train.data.open_data`, or the kind is prepared already.
     """
     kind, part, path = split_name(name)
     if kind == "rgbd":
-        return {"train": RgbdFolder(path)}
+        if not 0 <= holdout <= 1:
+            raise ValueError(f"holdout must be a share between 0 and 1, not {holdout}")
+        whole = RgbdFolder(path, filled=True)
+        held = min(len(whole), max(1, int(len(whole) * holdout))) if holdout else 0
+        cut = len(whole) - held
+        parts = {"train": Subset(whole, range(cut)), "val": Subset(RgbdFolder(path), range(cut, len(whole)))}
+        return {split: part for split, part in parts.items() if len(part)}
     if kind == "nyu":
-        return {split: NyuDataset(path, split) for split in ("train", "test")}
+        return {split: NyuDataset(path, split, filled=split == "train") for split in ("train", "test")}
     if kind != "diode":
         raise ValueError(f"{kind} data need no preparing")
     sources, errors = {}, []
@@ -408,6 +421,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--meta", type=Path, help="DIODE: diode_meta.json of its devkit, to find what is missing")
     made.add_argument("--tar", type=Path, action="append", default=[], help="DIODE: a download whose MD5 is compared")
+    made.add_argument("--holdout", type=float, default=0.1, help="rgbd: share at the end that is set aside to validate")
     made.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; 0: none but this one")
     return made
 
@@ -420,7 +434,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in options.tar:
             check_md5(path)
         kind, part, _ = split_name(options.data)
-        sources = open_sources(options.data, edge_filter)
+        sources = open_sources(options.data, edge_filter, options.holdout)
         known: list[Problem] = []
         if options.meta:
             if kind != "diode":
