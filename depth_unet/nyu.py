@@ -18,7 +18,8 @@ _INSTALL = "reading NYU's .mat files needs h5py and scipy: pip install h5py scip
 class NyuDataset(Dataset):
     """The labelled set: 1449 Kinect frames, 795 to train on and 654 to test, with in-filled depth.
 
-    As in `RgbdFolder`, the Eigen crop (with `filled`, all but the white frame) and 0.3 to 10 metres are valid. Keys are nyu/NNNN, the 0-based index.
+    As in `RgbdFolder`, the Eigen crop (with `filled`, all but the white frame) and 0.3 to 10 metres are valid. Keys
+    are nyu/NNNN, the 0-based index.
 
     Args:
         path: nyu_depth_v2_labeled.mat (HDF5).

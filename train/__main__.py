@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
         "--precision", default="auto", choices=("auto", "no", "bf16", "fp16"), help="auto: bf16 on GPUs that have it"
     )
     made.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read, and count them")
+    made.add_argument(
+        "--tracker", choices=("tensorboard", "trackio"), help="log each step and epoch there, too  (default: none)"
+    )
     made.add_argument("--checkpoint-minutes", type=float, default=10.0, help="minutes between states saved")
 
     network = made.add_argument_group("network")
@@ -85,7 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
         precision = options.precision
         if precision == "auto":
             precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-        accelerator = Accelerator(mixed_precision=precision)
+        accelerator = Accelerator(mixed_precision=precision, log_with=options.tracker, project_dir=options.output)
+        if options.tracker:
+            accelerator.init_trackers("depth_unet", {**config.to_dict(), "encoder": model.config.encoder})
         accelerator.print(
             f"{model.config.encoder}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, input "
             f"{model.config.input_size[0]}x{model.config.input_size[1]}; {len(training)} samples to train on, "
@@ -103,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
             checkpoint_minutes=options.checkpoint_minutes,
             accelerator=accelerator,
         )
-    except (TrainingError, SampleError, ValueError, FileNotFoundError, ConnectionError) as error:
+    except (TrainingError, SampleError, ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from depth_unet import DEFAULT_MODEL, DepthSample, DepthUNet, Prediction, depth_metrics
 from depth_unet.metrics import ALIGNMENTS, METRICS
+from depth_unet.samples import SampleError
 from train import data
 from train.history import write_json
 from train.model_card import fill
@@ -51,15 +52,20 @@ def predict_samples(
 
 
 def score(sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], cap: tuple[float, float]) -> Frame:
-    """The metrics of one frame under each alignment, at the sample's own resolution."""
+    """The metrics of one frame under each alignment, at the sample's own resolution.
+
+    Raises:
+        SampleError: the frame cannot be scored; the message names it.
+    """
     target, valid = sample.depth[0].numpy(), sample.valid[0].numpy()
-    return Frame(
-        sample.key,
-        {
+    try:
+        metrics = {
             align: depth_metrics(prediction.depth, target, valid, align=align, min_depth=cap[0], max_depth=cap[1])
             for align in alignments
-        },
-    )
+        }
+    except ValueError as error:
+        raise SampleError(f"{sample.key}: {error}") from error
+    return Frame(sample.key, metrics)
 
 
 def mean_over_frames(frames: list[Frame]) -> dict[str, dict[str, float]]:

@@ -1,28 +1,31 @@
 """The training loop: what happens between the data and the best checkpoint."""
 
 import math
+import random
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from safetensors import SafetensorError
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from depth_unet import DepthLoss, DepthUNet
+from depth_unet import DepthLoss, DepthSample, DepthUNet
 from depth_unet.losses import bin_cross_entropy
+from depth_unet.samples import SampleError
 from train.augment import Batch, EpochBatches, Views, collate, network_view
 from train.checkpoint import LAST, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.evaluate import predict_samples, score
-from train.history import heading, sample_sheet, table_row, write_history
+from train.history import heading, sample_sheet, table_row, write_atomically, write_history
 
 BEST = "best"
 PICTURED = 5  # validation samples in the picture of each epoch
@@ -72,6 +75,30 @@ def _stop_on_signal() -> Iterator[list[int]]:
             signal.signal(number, previous)
 
 
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Turns a full disk and a missing right to write into a sentence; what was complete before stays."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        for rest in output.rglob("*.part"):  # takes room and is good for nothing
+            with suppress(OSError):
+                rest.unlink()
+        why = getattr(error, "strerror", None) or error
+        kept = f"{output / LAST} is the last good state: " if (output / LAST).exists() else ""
+        raise TrainingError(
+            f"{output} cannot be written to ({why}); {kept}make room or allow writing there, then "
+            + ("go on with --resume" if kept else "start again")
+        ) from error
+
+
+def _nothing_to_learn(model: DepthUNet) -> Batch:
+    """A batch without a valid pixel: its loss and gradients are zero."""
+    image = torch.full((1, 3, *model.config.input_size), 0.5)
+    depth = torch.ones_like(image[:, :1])
+    return Batch(image, depth, torch.zeros_like(depth, dtype=torch.bool), [], [])
+
+
 def fit(
     model: DepthUNet,
     training: Dataset,
@@ -105,12 +132,17 @@ def fit(
         The history, a row for each finished epoch.
 
     Raises:
-        TrainingError: the loss is no longer a number, or there is nothing to resume from, or something to overwrite.
+        TrainingError: the loss is no longer a number, or there is nothing to resume from, or something to overwrite,
+            or `output` cannot be written to.
         SampleError: a sample cannot be read and skip_bad is False.
     """
     accelerator = accelerator or Accelerator()
-    output.mkdir(parents=True, exist_ok=True)
     last = output / LAST
+    with _writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        if accelerator.is_main_process:  # said now, and not after the first epoch
+            write_atomically(output / "writable", b"")
+            (output / "writable").unlink()
     if last.exists() and not resume:
         raise TrainingError(f"{last} exists: add --resume to go on with that run, or choose another --output")
     if resume and not last.exists():
@@ -135,12 +167,24 @@ def fit(
         if saved["config"] != config.to_dict() or saved["model"] != model.config.to_dict():
             accelerator.print("note: options differ from those that this run began with")
         progress = {key: saved[key] for key in progress}
+    many = accelerator.num_processes > 1
+    if many and device.type == "cuda":
+        # Each GPU alone would normalise by the statistics of its few pictures. CPUs have no such layer.
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     trained, optimizer = accelerator.prepare(model, optimizer)
 
     def save() -> None:
         if accelerator.is_main_process:
             state = progress | {"config": config.to_dict(), "model": model.config.to_dict()}
-            save_checkpoint(last, {"model": model, "average": average}, optimizer, state)
+            with _writing(output):
+                save_checkpoint(last, {"model": model, "average": average}, optimizer, state)
+
+    def together(values: dict[str, float]) -> dict[str, float]:
+        """The sums over all processes, in which each then decides alike."""
+        if not many:
+            return values
+        summed = accelerator.reduce(torch.tensor(list(values.values()), dtype=torch.float64, device=device), "sum")
+        return dict(zip(values, summed.tolist(), strict=True))
 
     batches = EpochBatches(
         len(training),
@@ -153,15 +197,17 @@ def fit(
     )
     loader = iter(
         DataLoader(
-            Views(training, model.config, config, skip_bad),
+            Views(training, model.config, config),
             batch_sampler=batches,
+            generator=torch.Generator(),  # torch's own would be a draw ahead of a run without a break
             collate_fn=collate,
             num_workers=workers,
             pin_memory=device.type == "cuda",
-            worker_init_fn=_one_thread,
+            worker_init_fn=_prepare_worker,
         )
     )
     everything = batches.steps * config.epochs
+    logged = ("steps", "loss", *(name for name, weight in loss_of.weights.items() if weight), "cross_entropy")
     accelerator.print(heading())
     for row in progress["rows"]:
         accelerator.print(table_row(row))
@@ -170,59 +216,86 @@ def fit(
         for epoch in range(progress["epoch"], config.epochs):
             trained.train()
             sums = Counter(progress["sums"])
-            bar = tqdm(
+            began = saved_at = time.monotonic()
+            before = progress["seconds"]
+            with tqdm(
                 total=batches.steps * batches.together,
                 initial=progress["step"] * batches.together,
                 desc=f"epoch {epoch + 1}/{config.epochs}",
                 unit="img",
                 leave=False,
                 disable=not accelerator.is_main_process,
-            )
-            began = saved_at = time.monotonic()
-            before = progress["seconds"]
-            for step in range(progress["step"], batches.steps):
-                batch = next(loader)
-                rate = learning_rate(epoch * batches.steps + step, everything, config.learning_rate, config.warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * group["rate"]
-                if batch.bad:
-                    progress["bad"] += batch.bad
-                    tqdm.write("skipped " + "; ".join(batch.bad))
-                if batch.keys:
-                    sums.update(train_step(trained, loss_of, optimizer, batch, accelerator, config.clip_norm))
-                    average.update_parameters(model)
-                bar.update(batches.together)
-                done += 1
-                progress |= {"epoch": epoch, "step": step + 1, "sums": dict(sums)}
-                progress["seconds"] = before + time.monotonic() - began
-                stop = bool(received) or done == stop_after_steps
-                if stop or time.monotonic() - saved_at > 60 * checkpoint_minutes:
-                    save()
-                    saved_at = time.monotonic()
-                if stop:
-                    bar.close()
-                    accelerator.print(
-                        f"\nStopped after step {step + 1} of epoch {epoch + 1}; everything is saved in {last}. "
-                        "Run the same command with --resume to go on."
-                    )
-                    if received:
-                        raise KeyboardInterrupt
-                    return progress["rows"]
-            bar.close()
-            count = max(1, sums.pop("steps", 0))
+            ) as bar:
+                for step in range(progress["step"], batches.steps):
+                    batch = next(loader)
+                    if batch.bad and not skip_bad:
+                        raise SampleError(batch.bad[0])
+                    rate = learning_rate(epoch * batches.steps + step, everything, config.learning_rate, config.warmup)
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate * group["rate"]
+                    # Named by its place: a resumed run draws the same dropout, on every process and device.
+                    place = f"{config.seed} {epoch} {step} {accelerator.process_index}"
+                    torch.manual_seed(random.Random(place).getrandbits(60))
+                    values = dict.fromkeys(logged, 0.0)
+                    if batch.keys:
+                        values |= train_step(trained, loss_of, optimizer, batch, accelerator, config.clip_norm)
+                    elif many:  # the others wait for this process's share of the gradient
+                        train_step(trained, loss_of, optimizer, _nothing_to_learn(model), accelerator, config.clip_norm)
+                    values = together(values | {"bad": len(batch.bad), "signals": len(received)})
+                    if values.pop("bad"):
+                        bad = gather_object(batch.bad)
+                        progress["bad"] += bad
+                        if accelerator.is_main_process:
+                            tqdm.write("skipped " + "; ".join(bad))
+                    signalled = values.pop("signals") > 0
+                    if values["steps"]:
+                        sums.update(values)
+                        average.update_parameters(model)
+                        if accelerator.trackers:
+                            means = {name: total / values["steps"] for name, total in values.items() if name != "steps"}
+                            accelerator.log(means | {"learning_rate": rate}, step=epoch * batches.steps + step + 1)
+                    bar.update(batches.together)
+                    done += 1
+                    progress |= {"epoch": epoch, "step": step + 1, "sums": dict(sums)}
+                    progress["seconds"] = before + time.monotonic() - began
+                    stop = signalled or done == stop_after_steps
+                    if stop or time.monotonic() - saved_at > 60 * checkpoint_minutes:
+                        save()
+                        saved_at = time.monotonic()
+                    if stop:
+                        bar.close()
+                        accelerator.print(
+                            f"\nStopped after step {step + 1} of epoch {epoch + 1}; everything is saved in {last}. "
+                            "Run the same command with --resume to go on."
+                        )
+                        if signalled:
+                            raise KeyboardInterrupt
+                        return progress["rows"]
+            count = sums.pop("steps", 0)
+            if not count:
+                raise TrainingError("not one of the training samples could be read")
             row = {"epoch": epoch + 1, "step_ms": 1000 * progress["seconds"] / batches.steps}
             row |= {name: value / count for name, value in sums.items()}
-            row |= {"learning_rate": rate, "skipped": len(progress["bad"])}
+            # As of the last step, which a resumed epoch may have behind it.
+            last_step = (epoch + 1) * batches.steps - 1
+            row["learning_rate"] = learning_rate(last_step, everything, config.learning_rate, config.warmup)
+            kept = average.module if config.ema_decay else model
             row |= validate(
-                average.module if config.ema_decay else model, validation, loss_of, output, epoch, accelerator
+                kept, validation, loss_of, output, epoch, accelerator, progress["bad"] if skip_bad else None
             )
+            row["skipped"] = len(progress["bad"])
             progress["rows"].append(row)
             accelerator.print(table_row(row))
+            if accelerator.trackers:
+                accelerator.log(
+                    {f"epoch/{name}": value for name, value in row.items()}, step=(epoch + 1) * batches.steps
+                )
             if accelerator.is_main_process:
-                write_history(progress["rows"], output)
-                if progress["best"] is None or row["val_abs_rel"] < progress["best"]:
-                    progress["best"] = row["val_abs_rel"]
-                    (average.module if config.ema_decay else model).save_pretrained(output / BEST, half=True)
+                with _writing(output):
+                    write_history(progress["rows"], output)
+                    if progress["best"] is None or row["val_abs_rel"] < progress["best"]:
+                        progress["best"] = row["val_abs_rel"]
+                        kept.save_pretrained(output / BEST, half=True)
             progress |= {"epoch": epoch + 1, "step": 0, "sums": {}, "seconds": 0.0}
             save()
             accelerator.wait_for_everyone()
@@ -256,15 +329,8 @@ def train_step(
         predictions = model(images)
     terms = loss_of.terms(predictions, depths, valids)
     loss = sum(loss_of.weights[name] * value for name, value in terms.items())
-    value = loss.item()
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"the loss became {value} on the samples {', '.join(batch.keys)}: look at their depth maps, or lower "
-            "--learning-rate; --resume goes on from the last checkpoint"
-        )
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(model.parameters(), clip_norm)
-    optimizer.step()
     entropy = bin_cross_entropy(
         predictions.detach()[..., ::2, ::2],
         depths[..., ::2, ::2],
@@ -272,8 +338,15 @@ def train_step(
         min_depth=loss_of.min_depth,
         max_depth=loss_of.max_depth,
     )
-    logged = {name: term.item() for name, term in terms.items()}
-    return {"steps": 1, "loss": value, **logged, "cross_entropy": entropy.item()}
+    # One wait for the device, after all of its work but the last is under way.
+    value, *others = torch.stack([t.detach().float() for t in (loss, *terms.values(), entropy)]).tolist()
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss became {value} on the samples {', '.join(batch.keys)}: look at their depth maps, or lower "
+            "--learning-rate; --resume goes on from the last checkpoint"
+        )
+    optimizer.step()
+    return {"steps": 1, "loss": value, **dict(zip((*terms, "cross_entropy"), others, strict=True))}
 
 
 def validate(
@@ -283,19 +356,35 @@ def validate(
     output: Path,
     epoch: int,
     accelerator: Accelerator,
+    bad: list[str] | None = None,
 ) -> dict[str, float]:
     """Metrics of whole frames, unaligned, and the loss at the network's own size; every frame is counted once.
 
-    Also writes the epoch's picture.
+    Also writes the epoch's picture. What is wrong with samples that cannot be scored is added to `bad`, if given.
+
+    Raises:
+        SampleError: a sample cannot be read, or has no depth within the model's range, and there is no `bad`.
+        TrainingError: not one sample is left.
     """
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    samples = (
-        dataset[index]
-        for index in tqdm(mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process)
-    )
-    results, pictured = [], []
-    for sample, prediction in predict_samples(model, samples):
-        metrics = score(sample, prediction, ("none",), (model.config.min_depth, model.config.max_depth))
+    cap = model.config.min_depth, model.config.max_depth
+
+    def samples() -> Iterator[DepthSample]:
+        for index in tqdm(mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process):
+            try:
+                sample = dataset[index]
+                if not sample.within(*cap).valid.any():
+                    raise SampleError(f"{sample.key}: no valid depth of {cap[0]} to {cap[1]} m")
+                yield sample
+            except SampleError as error:
+                if bad is None:
+                    raise
+                missed.append(str(error))
+                tqdm.write(f"skipped {error}")
+
+    results, pictured, missed = [], [], []
+    for sample, prediction in predict_samples(model, samples()):
+        metrics = score(sample, prediction, ("none",), cap)
         target = network_view(sample, model.config)
         seen = sample._replace(depth=torch.from_numpy(prediction.depth)[None])
         result = {name: metrics.metrics["none"][name] for name in ("abs_rel", "rmse", "delta1", "median_ratio")}
@@ -309,10 +398,17 @@ def validate(
             pictured.append((sample, prediction, f"{sample.key}: AbsRel {result['abs_rel']:.3f}"))
     if accelerator.is_main_process and pictured:
         sheet = sample_sheet(*map(list, zip(*pictured, strict=True)))
-        sheet.save(output / f"epoch_{epoch + 1:03d}.jpg", quality=88)
+        with _writing(output):
+            sheet.save(output / f"epoch_{epoch + 1:03d}.jpg", quality=88)
     results = gather_object(results)
+    if bad is not None:
+        bad += gather_object(missed)
+    if not results:
+        raise TrainingError("not one of the validation samples could be read")
     return {f"val_{name}": sum(r[name] for r in results) / len(results) for name in results[0]}
 
 
-def _one_thread(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     torch.set_num_threads(1)  # workers are many; more threads in each would fight over the cores
+    # A terminal sends Ctrl-C to them as well, but the last step still needs its batch.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
