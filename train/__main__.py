@@ -1,6 +1,7 @@
 """`python -m train`: train a DepthUNet on pictures with depth maps."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -88,7 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
         precision = options.precision
         if precision == "auto":
             precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-        accelerator = Accelerator(mixed_precision=precision, log_with=options.tracker, project_dir=options.output)
+        accelerator = Accelerator(
+            # accelerate joins processes without a GPU only when it is told that CPUs are meant
+            cpu=int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available(),
+            mixed_precision=precision,
+            log_with=options.tracker,
+            project_dir=options.output,
+        )
         if options.tracker:
             accelerator.init_trackers("depth_unet", {**config.to_dict(), "encoder": model.config.encoder})
         accelerator.print(
