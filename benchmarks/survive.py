@@ -29,7 +29,9 @@ from train.loop import BEST, fit
 from train.model_card import fill
 
 ROOT = Path(__file__).parent.parent
-NETWORK = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
+NETWORK = DepthUNetConfig.for_encoder(
+    "tu-test_efficientnet", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2
+)
 RUN = TrainConfig(epochs=3, batch_size=2, learning_rate=3e-3, ema_decay=0.9)
 
 

@@ -1,8 +1,13 @@
 """Training outlives kills, full disks and bad numbers."""
 
+import importlib.util
 import json
 import os
 import resource
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,7 @@ from train.checkpoint import LAST
 from train.config import TrainConfig
 from train.loop import TrainingError, fit
 
+ROOT = Path(__file__).parent.parent
 RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3)
 TINY = ["--encoder", "mobilenet_v2", "--decoder-channels", *"88888", "--input-size", "32x64", "--batch-size", "2"]
 
@@ -119,8 +125,17 @@ def test_tensorboard_gets_every_step_and_epoch(pairs: Path, tmp_path: Path):
     assert [event.step for event in log.Scalars("epoch/val_abs_rel")] == [2, 4]
 
 
-def test_trackio_gets_every_step(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    pytest.importorskip("trackio", reason="trackio is not installed")
+def test_trackio_gets_every_step(pairs: Path, tmp_path: Path):
+    if importlib.util.find_spec("trackio") is None:
+        pytest.skip("trackio is not installed")
+    command = [sys.executable, "-m", "train", "--data", f"rgbd:{pairs}", "--output", str(tmp_path / "run"), *TINY]
+    command += ["--epochs", "1", "--workers", "0", "--threads", "1", "--tracker", "trackio"]
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")}  # read when trackio is imported
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(tmp_path / "trackio" / "depth_unet.db")) as log:
+        rows = [json.loads(values) for (values,) in log.execute("SELECT metrics FROM metrics ORDER BY step")]
+    assert sum("loss" in row for row in rows) == 2 and sum("epoch/val_abs_rel" in row for row in rows) == 1
 
 
 def test_no_tracker_no_files(pairs: Path, tmp_path: Path):
