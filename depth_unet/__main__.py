@@ -37,6 +37,30 @@ def find_photos(sources: list[Path], output: Path) -> Iterator[tuple[Path, Path]
             yield photo, output / name
 
 
+def write_results(model: DepthUNet, photo: Path, result: Path, options: argparse.Namespace) -> None:
+    """Predict one photo and write its files.
+
+    Args:
+        model: what predicts.
+        photo: a picture.
+        result: path of its results, less their endings; the folder is made.
+        options: fov, cmap, near and far of the command line.
+
+    Raises:
+        OSError, ValueError: the photo cannot be read, or a result not be written.
+    """
+    camera = None
+    if options.fov is not None:
+        height, width = read_size(photo)
+        camera = Camera.from_fov(width, height, options.fov)
+    prediction = model.predict(photo, camera)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    prediction.save(result.with_name(result.name + "_depth.png"))
+    prediction.save(result.with_name(result.name + "_depth.npy"))
+    coloured = prediction.colorize(options.cmap, options.near, options.far)
+    coloured.save(result.with_name(result.name + "_color.png"))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
@@ -71,16 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tqdm(photos, unit="photo", file=sys.stderr) as bar:
         for photo, result in bar:
             try:
-                camera = None
-                if options.fov is not None:
-                    height, width = read_size(photo)
-                    camera = Camera.from_fov(width, height, options.fov)
-                prediction = model.predict(photo, camera)
-                result.parent.mkdir(parents=True, exist_ok=True)
-                prediction.save(result.with_name(result.name + "_depth.png"))
-                prediction.save(result.with_name(result.name + "_depth.npy"))
-                coloured = prediction.colorize(options.cmap, options.near, options.far)
-                coloured.save(result.with_name(result.name + "_color.png"))
+                write_results(model, photo, result, options)
             except (OSError, ValueError) as error:
                 failed += 1
                 bar.write(f"failed: {photo}: {error}", file=sys.stderr)

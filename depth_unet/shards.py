@@ -52,7 +52,7 @@ def decode_depth(codes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(_METRES.take(codes)[None]), torch.from_numpy((codes > 0)[None])
 
 
-def encode_sample(sample: DepthSample, quality: int = 95) -> dict[str, bytes]:
+def encode_sample(sample: DepthSample, quality: int = 92) -> dict[str, bytes]:
     """The contents of a sample's three files, by ending.
 
     Args:

@@ -61,7 +61,7 @@ class Settings(NamedTuple):
 
     source: str
     size: tuple[int, int] | None = (384, 512)
-    quality: int = 95
+    quality: int = 92
     edge_filter: bool | None = None
     shard: int = 256
 
@@ -414,7 +414,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--size", type=_size, default=(384, 512), help="HEIGHTxWIDTH in pixels that pictures still cover, or full"
     )
-    made.add_argument("--quality", type=int, default=95, help="of the JPEGs, 1 to 100")
+    made.add_argument("--quality", type=int, default=92, help="of the JPEGs, 1 to 100")
     made.add_argument("--samples-per-shard", type=int, default=256, help="what a killed run does again, at most")
     made.add_argument(
         "--edge-filter", default="outdoor", choices=("outdoor", "all", "off"), help="DIODE: drop false depths at edges"
