@@ -22,6 +22,7 @@ from PIL import Image
 
 import app
 from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet.__main__ import main as command_line
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 180  # seconds; a busy machine imports torch slowly
@@ -103,6 +104,16 @@ def test_files_and_facts_of_a_photo(client: Client, model: DepthUNet, photo: Pat
     assert about["median"] == pytest.approx(np.median(depth), abs=0.001)
     assert about["fov_from"] == "assumed"
     assert about["photo"] == "room.jpg" and about["unit"] == "metre" and about["camera"]["width"] == 160
+
+
+def test_page_command_line_and_code_agree(client: Client, model: DepthUNet, tmp_path: Path):
+    photo = ROOT / "docs" / "examples" / "living_room.jpg"  # with a focal length in its EXIF data
+    model.save_pretrained(tmp_path / "model")
+    assert command_line([str(photo), "--output", str(tmp_path), "--model", str(tmp_path / "model")]) == 0
+
+    in_code = model.predict(photo).depth
+    np.testing.assert_array_equal(np.load(tmp_path / "living_room_depth.npy"), in_code)
+    np.testing.assert_array_equal(np.load(ask(client, photo)[3]), in_code)
 
 
 def grey_16_bit(image: Image.Image, path: Path) -> None:
