@@ -85,7 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
                 failed += 1
                 bar.write(f"failed: {photo}: {error}", file=sys.stderr)
     done = len(photos) - failed
-    print(f"{done} of {len(photos)} photos done, results in {options.output}" + (f"; {failed} failed" if failed else ""))
+    print(
+        f"{done} of {len(photos)} photos done, results in {options.output}" + (f"; {failed} failed" if failed else "")
+    )
     return 1 if failed else 0
 
 

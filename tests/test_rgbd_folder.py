@@ -167,6 +167,15 @@ def test_nyu_scores_the_eigen_crop(tmp_path: Path) -> None:
         assert sample.camera == Camera(640, 480, 518.86, 519.47, 325.58, 253.74)
 
 
+def test_what_was_filled_in_around_the_crop_can_be_trained_on(tmp_path: Path) -> None:
+    nyu_frame(tmp_path / "nyu")
+    scored, filled = RgbdFolder(tmp_path)[0].valid, RgbdFolder(tmp_path, filled=True)[0].valid
+    assert (filled | scored).sum() > scored.sum() and filled[0, 45:470, 41:601].equal(scored[0, 45:470, 41:601])
+    assert not filled[0, :8].any() and not filled[0, :, :8].any()  # never the white frame
+    plain = [RgbdFolder(tmp_path, layout="plain", filled=choice)[0].valid for choice in (True, False)]
+    assert plain[0].equal(plain[1])
+
+
 def test_the_layout_can_be_said(tmp_path: Path) -> None:
     nyu_frame(tmp_path / "nyu")
     plain = RgbdFolder(tmp_path, layout="plain")[0]

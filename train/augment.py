@@ -85,18 +85,20 @@ class Views(Dataset):
         samples: a data set of `DepthSample`.
         model: the network's input.
         config: the augmentation.
-        skip_bad: hand on the description of a bad sample instead of raising.
     """
 
-    def __init__(self, samples: Dataset, model: DepthUNetConfig, config: TrainConfig, skip_bad: bool = False) -> None:
-        self.samples, self.model, self.config, self.skip_bad = samples, model, config, skip_bad
+    def __init__(self, samples: Dataset, model: DepthUNetConfig, config: TrainConfig) -> None:
+        self.samples, self.model, self.config = samples, model, config
 
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.samples)
 
     def __getitem__(self, place: tuple[int, int]) -> DepthSample | str:
-        """The view of sample `index` in `epoch`, or what is wrong with it."""
+        """The view of sample `index` in `epoch`, or what is wrong with it.
+
+        An exception would reach the training loop with the traceback of a worker process around its words.
+        """
         epoch, index = place
         try:
             sample = self.samples[index]
@@ -106,8 +108,6 @@ class Views(Dataset):
                 view = network_view(sample, self.model)
             return view
         except SampleError as error:
-            if not self.skip_bad:
-                raise
             return str(error)
 
 

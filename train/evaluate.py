@@ -1,6 +1,7 @@
 """`python -m train.evaluate`: how good a model is on a data set, in the protocols of the field."""
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from depth_unet import DEFAULT_MODEL, DepthSample, DepthUNet, Prediction, depth_metrics
 from depth_unet.metrics import ALIGNMENTS, METRICS
+from depth_unet.samples import SampleError
 from train import data
 from train.history import write_json
 from train.model_card import fill
@@ -51,15 +53,20 @@ def predict_samples(
 
 
 def score(sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], cap: tuple[float, float]) -> Frame:
-    """The metrics of one frame under each alignment, at the sample's own resolution."""
+    """The metrics of one frame under each alignment, at the sample's own resolution.
+
+    Raises:
+        SampleError: the frame cannot be scored; the message names it.
+    """
     target, valid = sample.depth[0].numpy(), sample.valid[0].numpy()
-    return Frame(
-        sample.key,
-        {
+    try:
+        metrics = {
             align: depth_metrics(prediction.depth, target, valid, align=align, min_depth=cap[0], max_depth=cap[1])
             for align in alignments
-        },
-    )
+        }
+    except ValueError as error:
+        raise SampleError(f"{sample.key}: {error}") from error
+    return Frame(sample.key, metrics)
 
 
 def mean_over_frames(frames: list[Frame]) -> dict[str, dict[str, float]]:
@@ -95,8 +102,8 @@ def markdown_table(means: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if all went well, 2 for a mistake in what was asked or in the data."""
     parser = argparse.ArgumentParser(
         "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -112,6 +119,15 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
 
+    try:
+        _report(options)
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _report(options: argparse.Namespace) -> None:
     model = DepthUNet.from_pretrained(options.model)
     dataset = data.open_data(options.data, options.split)
     frames = evaluate(model, dataset, (options.min_depth, options.max_depth), options.batch_size)
@@ -140,4 +156,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,8 +16,9 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from depth_unet import DepthLoss, DepthUNet
+from depth_unet import DepthLoss, DepthSample, DepthUNet
 from depth_unet.losses import bin_cross_entropy
+from depth_unet.samples import SampleError
 from train.augment import Batch, EpochBatches, Views, collate, network_view
 from train.checkpoint import LAST, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
@@ -153,12 +154,13 @@ def fit(
     )
     loader = iter(
         DataLoader(
-            Views(training, model.config, config, skip_bad),
+            Views(training, model.config, config),
             batch_sampler=batches,
+            generator=torch.Generator(),  # torch's own would be a draw ahead of a run without a break
             collate_fn=collate,
             num_workers=workers,
             pin_memory=device.type == "cuda",
-            worker_init_fn=_one_thread,
+            worker_init_fn=_prepare_worker,
         )
     )
     everything = batches.steps * config.epochs
@@ -170,59 +172,68 @@ def fit(
         for epoch in range(progress["epoch"], config.epochs):
             trained.train()
             sums = Counter(progress["sums"])
-            bar = tqdm(
+            began = saved_at = time.monotonic()
+            before = progress["seconds"]
+            with tqdm(
                 total=batches.steps * batches.together,
                 initial=progress["step"] * batches.together,
                 desc=f"epoch {epoch + 1}/{config.epochs}",
                 unit="img",
                 leave=False,
                 disable=not accelerator.is_main_process,
-            )
-            began = saved_at = time.monotonic()
-            before = progress["seconds"]
-            for step in range(progress["step"], batches.steps):
-                batch = next(loader)
-                rate = learning_rate(epoch * batches.steps + step, everything, config.learning_rate, config.warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * group["rate"]
-                if batch.bad:
-                    progress["bad"] += batch.bad
-                    tqdm.write("skipped " + "; ".join(batch.bad))
-                if batch.keys:
-                    sums.update(train_step(trained, loss_of, optimizer, batch, accelerator, config.clip_norm))
-                    average.update_parameters(model)
-                bar.update(batches.together)
-                done += 1
-                progress |= {"epoch": epoch, "step": step + 1, "sums": dict(sums)}
-                progress["seconds"] = before + time.monotonic() - began
-                stop = bool(received) or done == stop_after_steps
-                if stop or time.monotonic() - saved_at > 60 * checkpoint_minutes:
-                    save()
-                    saved_at = time.monotonic()
-                if stop:
-                    bar.close()
-                    accelerator.print(
-                        f"\nStopped after step {step + 1} of epoch {epoch + 1}; everything is saved in {last}. "
-                        "Run the same command with --resume to go on."
-                    )
-                    if received:
-                        raise KeyboardInterrupt
-                    return progress["rows"]
-            bar.close()
-            count = max(1, sums.pop("steps", 0))
+            ) as bar:
+                for step in range(progress["step"], batches.steps):
+                    batch = next(loader)
+                    rate = learning_rate(epoch * batches.steps + step, everything, config.learning_rate, config.warmup)
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate * group["rate"]
+                    if batch.bad:
+                        if not skip_bad:
+                            raise SampleError(batch.bad[0])
+                        progress["bad"] += batch.bad
+                        tqdm.write("skipped " + "; ".join(batch.bad))
+                    if batch.keys:
+                        sums.update(train_step(trained, loss_of, optimizer, batch, accelerator, config.clip_norm))
+                        average.update_parameters(model)
+                    bar.update(batches.together)
+                    done += 1
+                    progress |= {"epoch": epoch, "step": step + 1, "sums": dict(sums)}
+                    progress["seconds"] = before + time.monotonic() - began
+                    stop = bool(received) or done == stop_after_steps
+                    if accelerator.num_processes > 1:  # all at the same step, or one would wait for the others forever
+                        stop = accelerator.reduce(torch.tensor(float(stop), device=device)).item() > 0
+                    if stop or time.monotonic() - saved_at > 60 * checkpoint_minutes:
+                        save()
+                        saved_at = time.monotonic()
+                    if stop:
+                        bar.close()
+                        accelerator.print(
+                            f"\nStopped after step {step + 1} of epoch {epoch + 1}; everything is saved in {last}. "
+                            "Run the same command with --resume to go on."
+                        )
+                        if done != stop_after_steps:
+                            raise KeyboardInterrupt
+                        return progress["rows"]
+            count = sums.pop("steps", 0)
+            if not count:
+                raise TrainingError("not one of the training samples could be read")
             row = {"epoch": epoch + 1, "step_ms": 1000 * progress["seconds"] / batches.steps}
             row |= {name: value / count for name, value in sums.items()}
-            row |= {"learning_rate": rate, "skipped": len(progress["bad"])}
+            # As of the last step, which a resumed epoch may have behind it.
+            last_step = (epoch + 1) * batches.steps - 1
+            row["learning_rate"] = learning_rate(last_step, everything, config.learning_rate, config.warmup)
+            kept = average.module if config.ema_decay else model
             row |= validate(
-                average.module if config.ema_decay else model, validation, loss_of, output, epoch, accelerator
+                kept, validation, loss_of, output, epoch, accelerator, progress["bad"] if skip_bad else None
             )
+            row["skipped"] = len(progress["bad"])
             progress["rows"].append(row)
             accelerator.print(table_row(row))
             if accelerator.is_main_process:
                 write_history(progress["rows"], output)
                 if progress["best"] is None or row["val_abs_rel"] < progress["best"]:
                     progress["best"] = row["val_abs_rel"]
-                    (average.module if config.ema_decay else model).save_pretrained(output / BEST, half=True)
+                    kept.save_pretrained(output / BEST, half=True)
             progress |= {"epoch": epoch + 1, "step": 0, "sums": {}, "seconds": 0.0}
             save()
             accelerator.wait_for_everyone()
@@ -283,19 +294,35 @@ def validate(
     output: Path,
     epoch: int,
     accelerator: Accelerator,
+    bad: list[str] | None = None,
 ) -> dict[str, float]:
     """Metrics of whole frames, unaligned, and the loss at the network's own size; every frame is counted once.
 
-    Also writes the epoch's picture.
+    Also writes the epoch's picture. What is wrong with samples that cannot be scored is added to `bad`, if given.
+
+    Raises:
+        SampleError: a sample cannot be read, or has no depth within the model's range, and there is no `bad`.
+        TrainingError: not one sample is left.
     """
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    samples = (
-        dataset[index]
-        for index in tqdm(mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process)
-    )
+    cap = model.config.min_depth, model.config.max_depth
+
+    def samples() -> Iterator[DepthSample]:
+        for index in tqdm(mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process):
+            try:
+                sample = dataset[index]
+                if not sample.within(*cap).valid.any():
+                    raise SampleError(f"{sample.key}: no valid depth of {cap[0]} to {cap[1]} m")
+                yield sample
+            except SampleError as error:
+                if bad is None:
+                    raise
+                bad.append(str(error))
+                tqdm.write(f"skipped {error}")
+
     results, pictured = [], []
-    for sample, prediction in predict_samples(model, samples):
-        metrics = score(sample, prediction, ("none",), (model.config.min_depth, model.config.max_depth))
+    for sample, prediction in predict_samples(model, samples()):
+        metrics = score(sample, prediction, ("none",), cap)
         target = network_view(sample, model.config)
         seen = sample._replace(depth=torch.from_numpy(prediction.depth)[None])
         result = {name: metrics.metrics["none"][name] for name in ("abs_rel", "rmse", "delta1", "median_ratio")}
@@ -311,8 +338,12 @@ def validate(
         sheet = sample_sheet(*map(list, zip(*pictured, strict=True)))
         sheet.save(output / f"epoch_{epoch + 1:03d}.jpg", quality=88)
     results = gather_object(results)
+    if not results:
+        raise TrainingError("not one of the validation samples could be read")
     return {f"val_{name}": sum(r[name] for r in results) / len(results) for name in results[0]}
 
 
-def _one_thread(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     torch.set_num_threads(1)  # workers are many; more threads in each would fight over the cores
+    # A terminal sends Ctrl-C to them as well, but the last step still needs its batch.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
