@@ -3,17 +3,16 @@
 import json
 import math
 import os
-import re
 from pathlib import Path
 
 import torch
 from huggingface_hub import errors as hub_errors
-from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from depth_unet.config import DepthUNetConfig
+from depth_unet.hub import find_files
 from depth_unet.predictor import Predictor
 from depth_unet.torchvision_guard import import_torchvision_safely
 
@@ -24,7 +23,6 @@ DEFAULT_MODEL = str(Path(__file__).parent / "pretrained")
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-_REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CLASSIFIER_KEYS = ("conv_head.", "bn2.", "classifier.", "fc.", "head.", "last_linear.")
 
 
@@ -138,35 +136,32 @@ class DepthUNet(nn.Module, Predictor):
 
         Raises:
             FileNotFoundError: no such folder, repository, revision or file.
-            ConnectionError: the hub cannot be reached and nothing is in the cache.
+            ConnectionError: the hub cannot be reached and nothing is in the cache, or it refuses the token.
             ValueError: not a model of this package, damaged, or of a newer version.
         """
-        name = os.fspath(model)
-        if Path(name).is_dir():
-            files = {file: Path(name) / file for file in (CONFIG_FILE, WEIGHTS_FILE)}
-            for file, path in files.items():
-                if not path.is_file():
-                    raise FileNotFoundError(f"{name} holds no {file}: it is not a saved DepthUNet")
-            label, commit = Path(name).resolve().name, None
-        elif _REPO_ID.fullmatch(name):
-            files = {
-                file: _download(name, file, revision, token, cache_dir, local_files_only)
-                for file in (CONFIG_FILE, WEIGHTS_FILE)
-            }
-            label, commit = name, files[CONFIG_FILE].parent.name  # the cache names snapshots by their commit
-        else:
-            raise FileNotFoundError(f"{name} is neither a folder nor the owner/name of a hub repository")
+        found = find_files(
+            model,
+            (CONFIG_FILE, WEIGHTS_FILE),
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
         try:
-            config = DepthUNetConfig.from_dict(json.loads(files[CONFIG_FILE].read_text("utf-8")))
+            config = DepthUNetConfig.from_dict(json.loads((found.folder / CONFIG_FILE).read_text("utf-8")))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{name}: {CONFIG_FILE} cannot be used: {error}") from error
+            raise ValueError(f"{model}: {CONFIG_FILE} cannot be used: {error}") from error
         try:
-            tensors = load_file(files[WEIGHTS_FILE])
+            tensors = load_file(found.folder / WEIGHTS_FILE)
         except SafetensorError as error:
-            raise ValueError(f"{name}: {WEIGHTS_FILE} is damaged ({error}); download it again") from error
+            # In a cache the file is a link: what it points to has to go, or it is found again.
+            raise ValueError(
+                f"{model}: {WEIGHTS_FILE} is damaged or not whole ({error}): delete "
+                f"{(found.folder / WEIGHTS_FILE).resolve()} and download it again"
+            ) from error
         built = cls(config)
-        _load_strictly(built, tensors, f"{name}: {WEIGHTS_FILE}")
-        built.name, built.revision = label, commit
+        _load_strictly(built, tensors, f"{model}: {WEIGHTS_FILE}")
+        built.name, built.revision = found.name, found.commit
         return built.eval()
 
 
@@ -216,43 +211,3 @@ def _load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], source: 
         raise ValueError(f"{source} does not fit the network: {', '.join(described)} tensors")
     # smp's encoders override load_state_dict to expect a classifier; the plain one is meant.
     nn.Module.load_state_dict(module, tensors, strict=False)
-
-
-def _download(
-    repo: str,
-    file: str,
-    revision: str | None,
-    token: str | None,
-    cache_dir: str | os.PathLike | None,
-    local_files_only: bool,
-) -> Path:
-    where = f"{repo} at {revision}" if revision else repo
-    try:
-        return Path(
-            hf_hub_download(
-                repo,
-                file,
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-            )
-        )
-    except hub_errors.LocalEntryNotFoundError as error:
-        raise ConnectionError(
-            f"{where}: {file} is not in the cache and the hub cannot be reached; connect once, or download the "
-            "repository and give its folder"
-        ) from error
-    except hub_errors.GatedRepoError as error:
-        raise FileNotFoundError(f"{repo} asks for its terms to be accepted first, on its page") from error
-    except hub_errors.RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{repo} has no revision {revision!r}") from error
-    except hub_errors.EntryNotFoundError as error:
-        raise FileNotFoundError(f"{where} holds no {file}: it is not a saved DepthUNet") from error
-    except hub_errors.RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"no repository {repo} on the hub, and no folder of that name; if it is private, log in with "
-            "`hf auth login` or give a token"
-        ) from error
-    except (hub_errors.HfHubHTTPError, OSError) as error:
-        raise ConnectionError(f"{where}: downloading {file} failed: {error}") from error
