@@ -249,9 +249,6 @@ class DepthLoss(nn.Module):
         super().__init__()
         if not 0 < min_depth < max_depth:
             raise ValueError(f"need 0 < min_depth < max_depth, not {min_depth} and {max_depth}")
-        weights = (ssim_weight, mare_weight, edge_weight, log_weight, gradient_weight)
-        if min(weights) < 0 or not any(weights):
-            raise ValueError(f"weights must not be negative, nor all zero: {weights}")
         self.min_depth, self.max_depth = min_depth, max_depth
         self.weights = {
             "ssim": ssim_weight,
@@ -259,6 +256,8 @@ class DepthLoss(nn.Module):
             "log": log_weight,
             "gradient": gradient_weight,
         }
+        if min(edge_weight, *self.weights.values()) < 0 or not any(self.weights.values()):
+            raise ValueError(f"weights must not be negative, nor all zero: {self.weights}, edges {edge_weight}")
         self.edge_weight = edge_weight
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

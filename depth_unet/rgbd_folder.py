@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from depth_unet.camera import Camera
@@ -26,16 +26,18 @@ class Layout(NamedTuple):
     Args:
         camera: intrinsics of a frame.
         scored: (top, bottom, left, right): the part of a frame whose depth is to be trusted.
+        filled: the same, with what was filled in around it: everything but the white frame of the picture.
         depth_range: (nearest, farthest) metres that count.
     """
 
     camera: Camera
     scored: tuple[int, int, int, int]
+    filled: tuple[int, int, int, int]
     depth_range: tuple[float, float]
 
 
 # Kinect intrinsics of the official toolbox; the crop of Eigen et al. 2014, outside which depth is only in-filled.
-NYU = Layout(Camera(640, 480, 518.86, 519.47, 325.58, 253.74), (45, 471, 41, 601), (0.3, 10.0))
+NYU = Layout(Camera(640, 480, 518.86, 519.47, 325.58, 253.74), (45, 471, 41, 601), (10, 470, 10, 630), (0.3, 10.0))
 
 
 class RgbdFolder(Dataset):
@@ -47,11 +49,13 @@ class RgbdFolder(Dataset):
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.
-        camera: intrinsics of all pictures; else camera.json beside the data (the fields of `Camera`), else those
-            of NYU where `layout` is that, else EXIF, else `Camera.assumed`.
+        camera: intrinsics of all pictures; else those of the nearest camera.json (the fields of `Camera`) beside a
+            picture or above it, else those of NYU where `layout` is that, else EXIF, else `Camera.assumed`.
         metres_per_unit: of integer depth maps.
         layout: "nyu" scores 640x480 Kinect frames in the Eigen crop and 0.3-10 m, the rest is marked invalid;
             "auto" does so for files in a folder called nyu; "plain" never.
+        filled: count the depth that was filled in around that crop, too. It is no measurement, but a network that
+            is trained without it says nonsense along the edges of a picture.
 
     Raises:
         FileNotFoundError: no such path, or no pair in it.
@@ -64,6 +68,7 @@ class RgbdFolder(Dataset):
         camera: Camera | None = None,
         metres_per_unit: float = METRES_PER_UNIT,
         layout: str = "auto",
+        filled: bool = False,
     ) -> None:
         if layout not in ("auto", "nyu", "plain"):
             raise ValueError(f"layout must be auto, nyu or plain, not {layout!r}")
@@ -76,9 +81,9 @@ class RgbdFolder(Dataset):
             )
         self.metres_per_unit = metres_per_unit
         self.layout = layout
+        self.filled = filled
         self.camera = camera
-        if camera is None and CAMERA_FILE in self.files.names:
-            self.camera = Camera.from_dict(json.loads(self.files.read(CAMERA_FILE)))
+        self.cameras = self._read_cameras()
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -89,6 +94,18 @@ class RgbdFolder(Dataset):
         folders = (*self.files.folders, *PurePosixPath(picture).parts[:-1])
         return NYU if self.layout == "nyu" or (self.layout == "auto" and "nyu" in folders) else None
 
+    def _read_cameras(self) -> dict[PurePosixPath, Camera]:
+        """The cameras of the folders that have a camera.json."""
+        cameras = {}
+        for name in sorted(self.files.names):
+            if PurePosixPath(name).name == CAMERA_FILE:
+                try:
+                    camera = Camera.from_dict(json.loads(self.files.read(name)))
+                    cameras[PurePosixPath(name).parent] = camera.checked(camera.width, camera.height)
+                except ValueError as error:
+                    raise ValueError(f"{name} cannot be used: {error}") from error
+        return cameras
+
     def __getitem__(self, index: int) -> DepthSample:
         """One sample; its key is the picture's name without suffix.
 
@@ -98,16 +115,17 @@ class RgbdFolder(Dataset):
         picture, depth_name = self.pairs[index]
         key = str(PurePosixPath(picture).with_suffix(""))
         try:
-            with Image.open(io.BytesIO(self.files.read(picture))) as image:
+            with _opened(self.files.read(picture), picture) as image:
                 photo = read_photo(image)
             depth = self._read_depth(depth_name)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
             raise SampleError(f"{key}: {error}") from error
         height, width = photo.height, photo.width
         if depth.shape != (height, width):
             raise SampleError(f"{key}: depth map {depth.shape} does not fit the picture {(height, width)}")
         layout = self.layout_of(picture)
-        camera = self.camera or (layout.camera if layout else None)
+        near = (self.cameras[f] for f in PurePosixPath(picture).parents if f in self.cameras)
+        camera = self.camera or next(near, layout.camera if layout else None)
         if camera is not None:
             camera = camera.resize(width, height)
         elif photo.focal_35mm:
@@ -117,7 +135,7 @@ class RgbdFolder(Dataset):
         target = torch.from_numpy(depth)[None]
         valid = torch.ones_like(target, dtype=torch.bool)
         if layout is not None and (width, height) == (layout.camera.width, layout.camera.height):
-            top, bottom, left, right = layout.scored
+            top, bottom, left, right = layout.filled if self.filled else layout.scored
             valid = torch.zeros_like(valid)
             valid[:, top:bottom, left:right] = True
             nearest, farthest = layout.depth_range
@@ -125,11 +143,11 @@ class RgbdFolder(Dataset):
         return DepthSample.checked(to_tensor(photo.image, (height, width)), target, valid, camera, key)
 
     def _read_depth(self, name: str) -> np.ndarray:
-        content = io.BytesIO(self.files.read(name))
+        content = self.files.read(name)
         if name.endswith(".npy"):
-            depth = np.load(content, allow_pickle=False)
+            depth = np.load(io.BytesIO(content), allow_pickle=False)
         else:
-            with Image.open(content) as image:
+            with _opened(content, name) as image:
                 if image.mode not in ("I;16", "I;16B", "I"):
                     raise ValueError(f"{name} is a picture of mode {image.mode}, not a 16-bit depth map")
                 depth = np.array(image)
@@ -161,7 +179,8 @@ class _Tar:
         self.folders = ()
         try:
             with tarfile.open(path, "r:") as archive:
-                self.places = {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+                # Some archives call their files ./NAME.
+                self.places = {str(PurePosixPath(m.name)): (m.offset_data, m.size) for m in archive if m.isfile()}
         except tarfile.TarError as error:
             raise ValueError(f"{path.name} is not an uncompressed tar: {error}") from error
         self.names = set(self.places)
@@ -174,6 +193,13 @@ class _Tar:
         if len(content) != size:
             raise OSError(f"{name} is cut off in {self.path.name}")
         return content
+
+
+def _opened(content: bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:  # whose own words name an object in memory
+        raise ValueError(f"{name} is not a picture in a known format") from None
 
 
 def _find_pairs(names: set[str]) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ def open_data(name: str, split: str) -> Dataset:
         raise ValueError(f"data must be given as KIND:PATH with KIND one of {', '.join(KINDS)}, not {name!r}")
     if kind == "diode":
         return DiodeDataset(path, split, part or "all")
-    return RgbdFolder(path)
+    return RgbdFolder(path, filled=split == "train")
 
 
 def open_split(names: list[str], val_names: list[str]) -> tuple[Dataset, Dataset]:
@@ -50,5 +50,5 @@ def open_split(names: list[str], val_names: list[str]) -> tuple[Dataset, Dataset
             else:
                 cut = len(whole) - max(1, len(whole) // 10)
                 training.append(Subset(whole, range(cut)))
-                validation.append(Subset(whole, range(cut, len(whole))))
+                validation.append(Subset(open_data(name, "val"), range(cut, len(whole))))
     return ConcatDataset(training), ConcatDataset(validation)
