@@ -184,9 +184,15 @@ def quantize(source: str | os.PathLike, path: str | os.PathLike, photos: Sequenc
 
 
 def _kept_in_float(graph) -> list[str]:
-    """The names of the nodes after the decoder: an 8-bit logit would make steps of centimetres in the depth."""
-    nodes = [node.name for node in graph.graph.node]
-    return nodes[next(i for i, node in enumerate(graph.graph.node) if node.op_type == "Sigmoid") - 1 :]
+    """The names of the nodes that 8 bits would harm.
+
+    Concat, because both its inputs would have to share one range: a skip feature, and with it all that the encoder
+    makes of it, would be left with a few steps of the decoder's wider one (it cost a tenth of AbsRel). And what
+    follows the decoder: a logit in 256 steps shows as terraces in the depth.
+    """
+    nodes = list(graph.graph.node)
+    head = next(index for index, node in enumerate(nodes) if node.op_type == "Sigmoid") - 1
+    return [node.name for index, node in enumerate(nodes) if node.op_type == "Concat" or index >= head]
 
 
 def _network_inputs(photos: Sequence[ImageSource], predictor: Predictor) -> Iterator[np.ndarray]:

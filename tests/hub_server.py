@@ -3,7 +3,7 @@
 `python tests/hub_server.py FOLDER --token TOKEN=USER[:read]` serves on a free port of 127.0.0.1 and prints its
 address. FOLDER keeps everything: `blobs/` the files' contents by their git id, `repos/OWNER/NAME.json` the commits
 and what branches, tags and pull requests point to. If FOLDER/faults exists, its lines "KIND STATUS" break routes on
-purpose, e.g. "commit 503"; "resolve cut" ends a download halfway.
+purpose, e.g. "commit 503"; "resolve cut" ends the next download halfway, "resolve short" serves half files as whole.
 """
 
 import argparse
@@ -59,7 +59,12 @@ class Store:
 
     @staticmethod
     def add_commit(state: dict, parent: str | None, files: dict[str, str], title: str) -> str:
-        commit = {"parent": parent, "files": files, "title": title, "date": datetime.now(UTC).isoformat()}
+        commit = {
+            "parent": parent,
+            "files": files,
+            "title": title,
+            "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        }
         sha = hashlib.sha1(json.dumps(commit).encode()).hexdigest()
         state["commits"][sha] = commit
         return sha
@@ -100,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
                 match = re.fullmatch(pattern, url.path)
                 if match and wanted == method:
                     fault = self.fault(name)
-                    if fault and fault != "cut":
+                    if fault and fault.isdigit():
                         raise HubError(int(fault), "broken on purpose")
                     with LOCK:
                         return getattr(self, name)(*map(unquote, match.groups()))
@@ -298,9 +303,11 @@ class Handler(BaseHTTPRequestHandler):
             raise HubError(404, "Entry not found", "EntryNotFound")
         content = self.store.blob(oid)
         headers = {"X-Repo-Commit": sha, "ETag": f'"{oid}"'}
-        if self.fault("resolve") == "cut" and self.command == "GET":
-            headers["Content-Length"] = str(len(content))
-            self.close_connection = True
+        if self.command == "GET" and (fault := self.fault("resolve")):
+            if fault == "cut":
+                headers["Content-Length"] = str(len(content))
+                self.close_connection = True
+                (self.store.folder / "faults").unlink()  # once: the client tries until it gets everything
             content = content[: len(content) // 2]
         self.reply(content, headers=headers)
 
