@@ -227,7 +227,7 @@ def _sentence(error: Exception, repo: str) -> str:
         case errors.HfHubHTTPError():
             return f"the hub answered {status} for {repo}; {again}"
         case ValueError():
-            return f"the hub does not accept the model card: {error}"
+            return f"the hub does not accept the model card; nothing was published: {' '.join(str(error).split())}"
     return f"the hub cannot be reached, or the connection broke off; {again}"
 
 
