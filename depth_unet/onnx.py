@@ -127,6 +127,7 @@ def export(model: DepthUNet, path: str | os.PathLike) -> Path:
             dynamo=False,
         )
         graph = onnx.load(unfinished)
+    _pad_within_convolutions(graph.graph, onnx)
     about = {_CONFIG_KEY: json.dumps(model.config.to_dict()), "name": model.name, "revision": model.revision or ""}
     onnx.helper.set_model_props(graph, about)
     return _save(graph, path)
@@ -181,6 +182,29 @@ def quantize(source: str | os.PathLike, path: str | os.PathLike, photos: Sequenc
         graph = onnx.load(unfinished)
     onnx.helper.set_model_props(graph, about)
     return _save(graph, path)
+
+
+def _pad_within_convolutions(graph, onnx) -> None:
+    """Let convolutions do TensorFlow's padding, which ONNX knows by the name SAME_UPPER, themselves.
+
+    The tracer writes it out as arithmetic on sizes in front of a Pad, half of all nodes; without, 8 bits are a tenth
+    faster.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    for node in graph.node:
+        pad = makers.get(node.input[0]) if node.op_type == "Conv" else None
+        if pad is not None and pad.op_type == "Pad" and pad.input[1] in makers:  # else a constant: padding of one's own
+            node.input[0] = pad.input[0]
+            kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "auto_pad")]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
+    needed, kept = {output.name for output in graph.output}, []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _kept_in_float(graph) -> list[str]:
