@@ -190,7 +190,11 @@ def _load_encoder(encoder: nn.Module, path: Path) -> None:
     wanted = encoder.state_dict().keys()
     # smp holds timm networks one level down, and neither keeps the classifier.
     prefix = "model." if all(key.startswith("model.") for key in wanted) else ""
-    tensors = {prefix + key: value for key, value in load_file(path).items()}
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is no safetensors file, or damaged: {error}") from error
+    tensors = {prefix + key: value for key, value in stored.items()}
     tensors = {
         key: value
         for key, value in tensors.items()
