@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from depth_unet import DEFAULT_MODEL, DepthSample, DepthUNet, Prediction, depth_metrics
 from depth_unet.metrics import ALIGNMENTS, METRICS
+from depth_unet.predictor import Predictor
 from depth_unet.samples import SampleError
 from train import data
 from train.history import write_json
-from train.model_card import fill
+from train.model_card import Measured, fill, sources_of
 
 REPORTED = (*METRICS, "median_ratio")
 
@@ -33,7 +34,7 @@ class Frame(NamedTuple):
 
 
 def predict_samples(
-    model: DepthUNet, samples: Iterable[DepthSample], batch_size: int = 8
+    model: Predictor, samples: Iterable[DepthSample], batch_size: int = 8
 ) -> Iterator[tuple[DepthSample, Prediction]]:
     """Predict as a user would, whole pictures with their cameras, and give each sample back with its prediction."""
     pending: list[DepthSample] = []
@@ -78,7 +79,7 @@ def mean_over_frames(frames: list[Frame]) -> dict[str, dict[str, float]]:
 
 
 def evaluate(
-    model: DepthUNet, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
+    model: Predictor, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
 ) -> list[Frame]:
     """Score every frame of a data set in all four alignments, with a progress bar.
 
@@ -100,6 +101,28 @@ def markdown_table(means: dict[str, dict[str, float]]) -> str:
         cells = [f"{values[name]:.4f}" for name in shown]
         lines.append(f"| {align} | " + " | ".join(cells) + f" | {values['median_ratio']:.3f} |")
     return "\n".join(lines)
+
+
+def measure(
+    model: Predictor, dataset: Dataset, name: str, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
+) -> tuple[Measured, list[Frame]]:
+    """`evaluate`, summed up with the protocol in words.
+
+    Args:
+        model: what predicts.
+        dataset: of `DepthSample`.
+        name: of the data set, for people.
+        cap: (nearest, farthest) metres that are scored.
+        batch_size: frames that go through the network at once.
+    """
+    frames = evaluate(model, dataset, cap, batch_size)
+    means = mean_over_frames(frames)
+    protocol = (
+        f"{len(frames)} frames of {name}, whole frames, prediction at full resolution, scored where the data set's "
+        f"mask is valid (NYU: Eigen crop) and {cap[0]:g} to {cap[1]:g} m, mean over frames"
+    )
+    source = " and ".join(sources_of(dataset))
+    return Measured(name, source, protocol, means, markdown_table(means)), frames
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -129,30 +152,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     model = DepthUNet.from_pretrained(options.model)
-    dataset = data.open_data(options.data, options.split)
-    frames = evaluate(model, dataset, (options.min_depth, options.max_depth), options.batch_size)
-    means = mean_over_frames(frames)
-    name = Path(options.data.partition(":")[2]).name
-    protocol = (
-        f"{len(frames)} frames of {name}, whole frames, prediction at full resolution, "
-        "scored where the data set's mask is valid (NYU: Eigen crop) and "
-        f"{options.min_depth:g} to {options.max_depth:g} m, mean over frames"
+    measured, frames = measure(
+        model,
+        data.open_data(options.data, options.split),
+        Path(options.data.partition(":")[2]).name,
+        (options.min_depth, options.max_depth),
+        options.batch_size,
     )
-    table = markdown_table(means)
-    print(f"{model.name}: {protocol}\n\n{table}")
+    print(f"{model.name}: {measured.protocol}\n\n{measured.table}")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(
         options.output,
         {
             "model": model.name,
-            "data": name,
-            "protocol": protocol,
-            "metrics": means,
+            "data": measured.data,
+            "protocol": measured.protocol,
+            "metrics": measured.means,
             "frames": [frame._asdict() for frame in frames],
         },
     )
     for card in options.card:
-        fill(card, "metrics", f"{protocol}.\n\n{table}")
+        fill(card, "metrics", f"{measured.protocol}.\n\n{measured.table}")
 
 
 if __name__ == "__main__":
