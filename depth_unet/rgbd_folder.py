@@ -26,7 +26,7 @@ class Layout(NamedTuple):
     Args:
         camera: intrinsics of a frame.
         scored: (top, bottom, left, right): the part of a frame whose depth is to be trusted.
-        filled: the same, with what was filled in around it: everything but the white frame of the picture.
+        filled: the same, with what was filled in around it: everything but the white frame around the picture.
         depth_range: (nearest, farthest) metres that count.
     """
 
@@ -54,8 +54,9 @@ class RgbdFolder(Dataset):
         metres_per_unit: of integer depth maps.
         layout: "nyu" scores 640x480 Kinect frames in the Eigen crop and 0.3-10 m, the rest is marked invalid;
             "auto" does so for files in a folder called nyu; "plain" never.
-        filled: count the depth that was filled in around that crop, too. It is no measurement, but a network that
-            is trained without it says nonsense along the edges of a picture.
+        filled: for training: frames cut to the part without their white frame, all of which counts. Around the crop
+            depth is no measurement, but a network that is trained without it says nonsense along the edges of a
+            picture.
 
     Raises:
         FileNotFoundError: no such path, or no pair in it.
@@ -134,13 +135,18 @@ class RgbdFolder(Dataset):
             camera = Camera.assumed(width, height)
         target = torch.from_numpy(depth)[None]
         valid = torch.ones_like(target, dtype=torch.bool)
-        if layout is not None and (width, height) == (layout.camera.width, layout.camera.height):
-            top, bottom, left, right = layout.filled if self.filled else layout.scored
-            valid = torch.zeros_like(valid)
-            valid[:, top:bottom, left:right] = True
-            nearest, farthest = layout.depth_range
-            valid &= (target >= nearest) & (target <= farthest)
-        return DepthSample.checked(to_tensor(photo.image, (height, width)), target, valid, camera, key)
+        image = to_tensor(photo.image, (height, width))
+        if layout is None or (width, height) != (layout.camera.width, layout.camera.height):
+            return DepthSample.checked(image, target, valid, camera, key)
+        nearest, farthest = layout.depth_range
+        valid = (target >= nearest) & (target <= farthest)
+        if self.filled:
+            top, bottom, left, right = layout.filled
+            return DepthSample.checked(image, target, valid, camera, key).crop(left, top, right - left, bottom - top)
+        top, bottom, left, right = layout.scored
+        scored = torch.zeros_like(valid)
+        scored[:, top:bottom, left:right] = True
+        return DepthSample.checked(image, target, valid & scored, camera, key)
 
     def _read_depth(self, name: str) -> np.ndarray:
         content = self.files.read(name)

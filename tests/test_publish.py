@@ -124,7 +124,7 @@ def test_training_publishes_its_best_model_in_one_commit(client: Client, run: Pa
     found = client.call(look, "owner/trained")
     assert found["commits"] == ["Publish trained", "initial commit"]
     names = {path.name for path in found["folder"].iterdir()} - {".gitattributes"}
-    assert names == {"README.md", "config.json", "model.safetensors", "history.csv", "curves.png", "samples.jpg"}
+    assert names == {"README.md", "config.json", "model.safetensors", "history.csv", "curves.png"}
     for name in ("config.json", "model.safetensors"):
         assert (found["folder"] / name).read_bytes() == (run / "best" / name).read_bytes()
     assert DepthUNet.from_pretrained(found["folder"]).config == DepthUNet.from_pretrained(run / "best").config
@@ -253,6 +253,14 @@ def test_a_dry_run_shows_the_folder(run: Path, tmp_path: Path, capsys: pytest.Ca
     assert DepthUNet.from_pretrained(target).config == DepthUNet.from_pretrained(run / "best").config
     assert 'from_pretrained("me/mine")' in (target / "README.md").read_text("utf-8")
     assert publish.main(arguments) == 2 and "is not empty" in capsys.readouterr().err
+
+
+def test_frames_of_the_data_are_shown_only_on_request(run: Path, tmp_path: Path):
+    for flags in ([], ["--samples"]):
+        target = tmp_path / f"dry{len(flags)}"
+        assert publish.main(["--model", str(run), "--repo", "me/mine", "--dry-run", str(target), *flags]) == 0
+        assert (target / "samples.jpg").is_file() == bool(flags)
+        assert ("(samples.jpg)" in (target / "README.md").read_text("utf-8")) == bool(flags)
 
 
 def test_a_model_of_unknown_origin_or_worth_is_not_published(

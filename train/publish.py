@@ -59,6 +59,7 @@ def assemble(
     trained_on: list[str] | None = None,
     cap: tuple[float, float] = (0.3, 10.0),
     onnx: bool = False,
+    samples: bool = False,
 ) -> list[Path]:
     """Write all that is published into an empty folder.
 
@@ -70,6 +71,7 @@ def assemble(
         trained_on: keys of `SOURCES`; by default what the run noted.
         cap: (nearest, farthest) metres that are scored.
         onnx: add the ONNX file.
+        samples: add the run's picture of validation samples, which shows frames of its data.
 
     Returns:
         The files written.
@@ -96,7 +98,7 @@ def assemble(
         if (model / name).is_file():
             shutil.copyfile(model / name, folder / name)
     best = min(history, key=lambda row: row["val_abs_rel"], default=None)
-    if best and (picture := model / f"epoch_{best['epoch']:03.0f}.jpg").is_file():
+    if samples and best and (picture := model / f"epoch_{best['epoch']:03.0f}.jpg").is_file():
         shutil.copyfile(picture, folder / SAMPLES)
     if onnx:
         export(loaded, folder / ONNX_FILE)
@@ -261,6 +263,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tag", help="name for the new commit, e.g. v1")
     parser.add_argument("--onnx", action="store_true", help=f"add {ONNX_FILE}")
     parser.add_argument(
+        "--samples", action="store_true", help="add the run's picture of validation frames: only if you may show them"
+    )
+    parser.add_argument(
         "--dry-run",
         type=Path,
         nargs="?",
@@ -278,6 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
             "trained_on": options.trained_on,
             "cap": (options.min_depth, options.max_depth),
             "onnx": options.onnx,
+            "samples": options.samples,
         }
         if options.dry_run:
             if options.dry_run.is_dir() and any(options.dry_run.iterdir()):
