@@ -11,10 +11,21 @@ import torch
 from PIL import Image
 from scenes import write_diode, write_rgbd
 
-from depth_unet import DepthUNet, RgbdFolder, depth_metrics
+from depth_unet import DepthUNet, Prediction, RgbdFolder, depth_metrics
 from depth_unet.metrics import ALIGNMENTS, METRICS
 from depth_unet.samples import SampleError
-from train.evaluate import evaluate, main, markdown_table, mean_over_frames, predict_samples, score
+from train.evaluate import (
+    Frame,
+    distance_table,
+    evaluate,
+    interval,
+    main,
+    markdown_table,
+    mean_over_frames,
+    predict_samples,
+    score,
+    worst_frames,
+)
 from train.model_card import fill
 
 
@@ -174,3 +185,36 @@ def test_fill_needs_one_block(tmp_path: Path, text: str) -> None:
     assert path.read_text() == text
     with pytest.raises(FileNotFoundError):
         fill(tmp_path / "none.md", "metrics", "x")
+
+
+def test_intervals_hold_the_mean_and_narrow_with_the_frames() -> None:
+    rng = np.random.default_rng(0)
+
+    def frames(count: int) -> list[Frame]:
+        return [Frame(str(i), {"none": {"abs_rel": float(v)}}, {}) for i, v in enumerate(rng.normal(0.2, 0.05, count))]
+
+    few, many = interval(frames(20), "abs_rel"), interval(frames(2000), "abs_rel")
+    assert few[0] < 0.2 < few[1] and many[0] < 0.2 < many[1]
+    # 1.96 standard errors on either side
+    assert many[1] - many[0] == pytest.approx(2 * 1.96 * 0.05 / np.sqrt(2000), rel=0.15)
+    assert many[1] - many[0] < few[1] - few[0]
+
+
+def test_errors_are_told_by_distance(tiny_model: DepthUNet, data: RgbdFolder) -> None:
+    sample = data[0]
+    target = torch.full_like(sample.depth, 1.5)
+    target[..., :10] = 5.0
+    sample = sample._replace(depth=target, valid=torch.ones_like(sample.valid))
+    depth = target[0].numpy().copy()
+    depth[:, :10] *= 1.5  # the far part is wrong by half
+    frame = score(sample, Prediction(depth, sample.camera), ("none",), (0.3, 10.0))
+    near, far = distance_table([frame, frame])
+    assert (near["distance"], far["distance"]) == ("1 to 2 m", "4 to 6 m")
+    assert near["abs_rel"] == pytest.approx(0, abs=1e-6) and near["delta1"] == 1
+    assert far["abs_rel"] == pytest.approx(0.5, rel=1e-5) and far["delta1"] == 0
+    assert near["share"] + far["share"] == pytest.approx(1) and far["share"] == pytest.approx(10 / depth.shape[1])
+
+
+def test_the_worst_come_first() -> None:
+    frames = [Frame(str(i), {"none": {"abs_rel": v}}, {}) for i, v in enumerate((0.1, 0.4, 0.2))]
+    assert worst_frames(frames, 2) == [1, 2]
