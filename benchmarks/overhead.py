@@ -1,6 +1,6 @@
 """What depth_unet costs on top of its network, as ratios measured side by side in one run.
 
-`python benchmarks/overhead.py --data rgbd:PATH` writes benchmarks/results/overhead.json and fills the block "overhead"
+`python -m benchmarks.overhead --data rgbd:PATH` writes benchmarks/results/overhead.json and fills the block "overhead"
 of benchmarks/README.md.
 """
 

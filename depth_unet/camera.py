@@ -24,8 +24,8 @@ class Camera(NamedTuple):
 
     Example:
         >>> camera = Camera.from_fov(640, 480, horizontal_fov_deg=90)
-        >>> camera.fx, round(camera.horizontal_fov_deg)
-        (320.0, 90)
+        >>> round(camera.fx), round(camera.horizontal_fov_deg)
+        (320, 90)
     """
 
     width: int

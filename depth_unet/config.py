@@ -65,9 +65,13 @@ class DepthUNetConfig:
             raise ValueError(f"canonical_focal must be positive, not {self.canonical_focal}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
-        if self.format_version != FORMAT_VERSION:
+        self._check_version(self.format_version)
+
+    @staticmethod
+    def _check_version(version: Any) -> None:
+        if version != FORMAT_VERSION:
             raise ValueError(
-                f"this model was saved in format {self.format_version!r}, this depth_unet reads {FORMAT_VERSION}: "
+                f"this model was saved in format {version!r}, this depth_unet reads {FORMAT_VERSION}: "
                 "upgrade depth_unet"
             )
 
@@ -106,11 +110,12 @@ class DepthUNetConfig:
         """
         if not isinstance(values, dict) or "encoder" not in values:
             raise ValueError("not a depth_unet configuration: it has no 'encoder'")
-        version = values.get("format_version", FORMAT_VERSION)
+        # First: in another format any key may mean something else.
+        cls._check_version(values.get("format_version", FORMAT_VERSION))
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown and version == FORMAT_VERSION:
+        if unknown:
             raise ValueError(f"unknown configuration keys {unknown}: not a depth_unet model, or a newer one")
-        return cls(**{key: value for key, value in values.items() if key not in unknown})
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of config.json."""

@@ -146,19 +146,18 @@ class DiodeDataset(Dataset):
         path = self.pictures[index]
         try:
             photo = read_photo(path)
-            depth = np.load(path.with_name(path.stem + "_depth.npy"), allow_pickle=False)
-            mask = np.load(path.with_name(path.stem + "_depth_mask.npy"), allow_pickle=False)
-        except (OSError, ValueError) as error:
+            # On disk depth is (H, W, 1) and the mask (H, W), 0 or 1 in a float.
+            depth = np.load(path.with_name(path.stem + "_depth.npy"), allow_pickle=False).astype(np.float32)
+            mask = np.load(path.with_name(path.stem + "_depth_mask.npy"), allow_pickle=False).astype(np.float32)
+        except (OSError, EOFError, ValueError) as error:
             raise SampleError(f"{path.stem}: {error}") from error
-        if depth.size != photo.height * photo.width or mask.size != depth.size:
-            raise SampleError(
-                f"{path.stem}: depth {depth.shape} and mask {mask.shape} do not fit {photo.height}x{photo.width}"
-            )
-        shape = (1, photo.height, photo.width)  # on disk depth is (H, W, 1) and the mask (H, W), 0 or 1 in a float
+        shape = (photo.height, photo.width)
+        if not {depth.shape, mask.shape} <= {shape, (*shape, 1)}:
+            raise SampleError(f"{path.stem}: depth {depth.shape} and mask {mask.shape} do not fit the picture {shape}")
         sample = DepthSample.checked(
-            to_tensor(photo.image, (photo.height, photo.width)),
-            torch.from_numpy(depth.reshape(shape).astype(np.float32)),
-            torch.from_numpy(mask.reshape(shape) > 0.5),
+            to_tensor(photo.image, shape),
+            torch.from_numpy(depth.reshape(1, *shape)),
+            torch.from_numpy(mask.reshape(1, *shape) > 0.5),
             CAMERA.resize(photo.width, photo.height),
             path.stem,
         )

@@ -49,28 +49,29 @@ def read_photo(source: ImageSource, enough: tuple[int, int] | None = None) -> Ph
         ValueError: not a picture, damaged, empty, too large, or numbers out of range.
         TypeError: a kind of source or of array that means no picture.
     """
-    if isinstance(source, Image.Image):
-        return _upright(source, None, None)
     if isinstance(source, np.ndarray):
         return _upright(_from_array(source), None, None)
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | Image.Image):
         raise TypeError(f"an image must be a path, a PIL image or a numpy array, not {type(source).__name__}")
-    path = Path(source)
-    if path.is_dir():
-        raise ValueError(f"{path.name} is a folder, not a picture")
+    name = "the picture" if isinstance(source, Image.Image) else Path(source).name
     try:
         with warnings.catch_warnings():
             # Our own limit is the rule; damaged metadata does not hurt the pixels.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", module="PIL")
-            with Image.open(path) as image:
-                return _upright(image, enough, path.name)
+            if isinstance(source, Image.Image):
+                return _upright(source, None, None)
+            if Path(source).is_dir():
+                raise ValueError(f"{name} is a folder, not a picture")
+            with Image.open(source) as image:
+                return _upright(image, enough, name)
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path.name}") from None
+        raise FileNotFoundError(f"there is no file {name}") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{path.name} is not a picture in a known format") from None
+        raise ValueError(f"{name} is not a picture in a known format") from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path.name} cannot be read: {error}") from error
+        # The text of a system error would tell the whole path.
+        raise ValueError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -92,17 +93,20 @@ def _upright(image: Image.Image, enough: tuple[int, int] | None, name: str | Non
     exif = image.getexif()
     turned = exif.get(0x0112, 1) in (5, 6, 7, 8)
     focal = exif.get_ifd(0x8769).get(_FOCAL_35MM) or None
-    if enough is not None and image.format == "JPEG":
+    reduced = enough is not None and image.format == "JPEG"
+    if reduced:
         # Twice the size that is needed: the rest of the way is a proper antialiased resize.
         image.draft("RGB", tuple(2 * side for side in (enough if turned else enough[::-1])))
     image = _to_rgb(ImageOps.exif_transpose(image))
-    if turned:
+    if not reduced:
+        width, height = image.size  # not by `turned`: Pillow turns a TIFF when it opens it
+    elif turned:
         width, height = height, width
     return Photo(image, height, width, float(focal) if focal else None, name)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
@@ -111,7 +115,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         return _from_array(np.asarray(image)).convert("RGB")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")  # Pillow has no way from La to RGBA
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(ground, image).convert("RGB")

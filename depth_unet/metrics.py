@@ -29,14 +29,15 @@ def depth_metrics(
             not finite are left out in any case.
         align: "none"; "median": prediction times median(t)/median(p); "scale_shift_depth": least squares a p + b
             to t; "scale_shift_disparity": least squares of a/p + b to 1/t (as MiDaS is scored).
-        min_depth: nearest depth that is scored, metres.
+        min_depth: nearest depth that is scored, metres; above 0.
         max_depth: farthest depth that is scored, metres.
 
     Returns:
         Each of `METRICS`, and "median_ratio": the median of p/t, which tells a wrong overall scale, and "pixels".
 
     Raises:
-        ValueError: shapes differ, unknown alignment, no valid pixel, or a prediction that is not finite there.
+        ValueError: shapes differ, unknown alignment or range, no valid pixel, or a prediction that is not finite
+            there.
 
     Example:
         >>> t = np.full((4, 4), 2.0)
@@ -49,6 +50,8 @@ def depth_metrics(
         raise ValueError(f"prediction, target and valid differ in shape: {shapes}")
     if align not in ALIGNMENTS:
         raise ValueError(f"align must be one of {ALIGNMENTS}, not {align!r}")
+    if not 0 < min_depth < max_depth:
+        raise ValueError(f"need 0 < min_depth < max_depth, not {min_depth} and {max_depth}")
     with np.errstate(invalid="ignore"):
         scored = np.isfinite(target) & (target >= min_depth) & (target <= max_depth) & (target > 0)
     if valid is not None:
@@ -59,6 +62,8 @@ def depth_metrics(
     if not np.isfinite(p).all():
         raise ValueError("the prediction is not finite everywhere that it is scored")
     p = np.clip(_aligned(p, t, align), min_depth, max_depth)
+    if not np.isfinite(p).all():
+        raise ValueError("fitted in disparity, some of the prediction is infinitely far: give max_depth")
 
     log_error = np.log(p) - np.log(t)
     ratio = np.maximum(p / t, t / p)

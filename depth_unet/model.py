@@ -3,22 +3,17 @@
 import json
 import math
 import os
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from huggingface_hub import errors as hub_errors
-from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from depth_unet.camera import Camera
 from depth_unet.config import DepthUNetConfig
-from depth_unet.images import ImageSource, Photo, read_photo, to_tensor
-from depth_unet.prediction import Prediction
+from depth_unet.hub import find_files
+from depth_unet.predictor import Predictor
 from depth_unet.torchvision_guard import import_torchvision_safely
 
 import_torchvision_safely()
@@ -28,12 +23,10 @@ DEFAULT_MODEL = str(Path(__file__).parent / "pretrained")
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-_REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CLASSIFIER_KEYS = ("conv_head.", "bn2.", "classifier.", "fc.", "head.", "last_linear.")
-_MOST_ELONGATED = 3.0  # pictures longer than this are squeezed to it: the network has seen nothing like them
 
 
-class DepthUNet(nn.Module):
+class DepthUNet(nn.Module, Predictor):
     """A U-Net that sees one photo and says how far away everything is, in metres.
 
     depth = exp(log(min) + (log(max) - log(min)) * sigmoid(logit)), so that an equal step of the logit is an equal
@@ -91,87 +84,15 @@ class DepthUNet(nn.Module):
         near, far = math.log(self.config.min_depth), math.log(self.config.max_depth)
         return torch.exp(near + (far - near) * torch.sigmoid(logits))
 
-    def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) at which a photo is run: its own shape, the area of `config.input_size`."""
-        rows, columns = self.config.input_size
-        shape = min(max(width / height, 1 / _MOST_ELONGATED), _MOST_ELONGATED)
-        columns_wanted = math.sqrt(rows * columns * shape)
-        return tuple(max(32, 32 * round(side / 32)) for side in (columns_wanted / shape, columns_wanted))
-
-    def predict(self, image: ImageSource, camera: Camera | None = None) -> Prediction:
-        """Metric depth of one photo.
-
-        Args:
-            image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4); see `images.read_photo`.
-            camera: intrinsics in pixels of the upright photo; else those that its EXIF data tells, else
-                `config.canonical_focal` of the longer side.
-
-        Returns:
-            Depth in metres at the size of the photo as a person sees it, with the camera used.
-
-        Raises:
-            FileNotFoundError, ValueError, TypeError: the image cannot be used, or the camera is not of its size.
-        """
-        return self.predict_batch([image], [camera])[0]
-
-    def predict_batch(
-        self,
-        images: Sequence[ImageSource],
-        cameras: Sequence[Camera | None] | None = None,
-        batch_size: int = 8,
-    ) -> list[Prediction]:
-        """`predict` for several photos, of unlike sizes too; the results come in the order given.
-
-        Args:
-            images: what `predict` takes, each.
-            cameras: one for each image, or None.
-            batch_size: how many photos of like shape go through the network at once.
-
-        Raises:
-            ValueError: the numbers of images and cameras differ, or batch_size is below 1.
-        """
-        cameras = [None] * len(images) if cameras is None else cameras
-        if len(cameras) != len(images):
-            raise ValueError(f"{len(images)} images but {len(cameras)} cameras")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    @torch.inference_mode()
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """`forward` as predicting wants it: without dropout or gradients, from and to the CPU."""
         was_training = self.training
         self.eval()
         try:
-            predictions: list[Prediction] = []
-            for start in range(0, len(images), batch_size):
-                chosen = slice(start, start + batch_size)
-                predictions += self._predict_chunk(images[chosen], cameras[chosen])
+            return self(images.to(self.image_mean.device)).cpu()
         finally:
             self.train(was_training)
-        return predictions
-
-    @torch.inference_mode()
-    def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
-        photos = [read_photo(image, enough=tuple(self.config.input_size)) for image in images]
-        cameras = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for index, photo in enumerate(photos):
-            by_size.setdefault(self.network_size(photo.height, photo.width), []).append(index)
-        predictions: list[Prediction | None] = [None] * len(photos)
-        for (height, width), indices in by_size.items():
-            batch = torch.stack([to_tensor(photos[index].image, (height, width)) for index in indices])
-            depths = self(batch.to(self.image_mean.device)).cpu()
-            for index, depth in zip(indices, depths, strict=True):
-                photo, camera = photos[index], cameras[index]
-                scale = camera.resize(width, height).focal_px / self.config.canonical_focal_px
-                depth = F.interpolate(depth[None] * scale, (photo.height, photo.width), mode="bilinear")
-                predictions[index] = Prediction(
-                    depth[0, 0].numpy(), camera, name=photo.name, model=self.name, revision=self.revision
-                )
-        return predictions
-
-    def _camera_of(self, photo: Photo, camera: Camera | None) -> Camera:
-        if camera is not None:
-            return camera.checked(photo.width, photo.height)
-        if photo.focal_35mm is not None:
-            return Camera.from_focal_35mm(photo.width, photo.height, photo.focal_35mm)
-        return Camera.assumed(photo.width, photo.height, self.config.canonical_focal)
 
     def save_pretrained(self, folder: str | os.PathLike, half: bool = False) -> None:
         """Write config.json and model.safetensors, which `from_pretrained` reads.
@@ -215,35 +136,32 @@ class DepthUNet(nn.Module):
 
         Raises:
             FileNotFoundError: no such folder, repository, revision or file.
-            ConnectionError: the hub cannot be reached and nothing is in the cache.
+            ConnectionError: the hub cannot be reached and nothing is in the cache, or it refuses the token.
             ValueError: not a model of this package, damaged, or of a newer version.
         """
-        name = os.fspath(model)
-        if Path(name).is_dir():
-            files = {file: Path(name) / file for file in (CONFIG_FILE, WEIGHTS_FILE)}
-            for file, path in files.items():
-                if not path.is_file():
-                    raise FileNotFoundError(f"{name} holds no {file}: it is not a saved DepthUNet")
-            label, commit = Path(name).resolve().name, None
-        elif _REPO_ID.fullmatch(name):
-            files = {
-                file: _download(name, file, revision, token, cache_dir, local_files_only)
-                for file in (CONFIG_FILE, WEIGHTS_FILE)
-            }
-            label, commit = name, files[CONFIG_FILE].parent.name  # the cache names snapshots by their commit
-        else:
-            raise FileNotFoundError(f"{name} is neither a folder nor the owner/name of a hub repository")
+        found = find_files(
+            model,
+            (CONFIG_FILE, WEIGHTS_FILE),
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
         try:
-            config = DepthUNetConfig.from_dict(json.loads(files[CONFIG_FILE].read_text("utf-8")))
+            config = DepthUNetConfig.from_dict(json.loads((found.folder / CONFIG_FILE).read_text("utf-8")))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{name}: {CONFIG_FILE} cannot be used: {error}") from error
+            raise ValueError(f"{model}: {CONFIG_FILE} cannot be used: {error}") from error
         try:
-            tensors = load_file(files[WEIGHTS_FILE])
+            tensors = load_file(found.folder / WEIGHTS_FILE)
         except SafetensorError as error:
-            raise ValueError(f"{name}: {WEIGHTS_FILE} is damaged ({error}); download it again") from error
+            # In a cache the file is a link: what it points to has to go, or it is found again.
+            raise ValueError(
+                f"{model}: {WEIGHTS_FILE} is damaged or not whole ({error}): delete "
+                f"{(found.folder / WEIGHTS_FILE).resolve()} and download it again"
+            ) from error
         built = cls(config)
-        _load_strictly(built, tensors, f"{name}: {WEIGHTS_FILE}")
-        built.name, built.revision = label, commit
+        _load_strictly(built, tensors, f"{model}: {WEIGHTS_FILE}")
+        built.name, built.revision = found.name, found.commit
         return built.eval()
 
 
@@ -272,7 +190,11 @@ def _load_encoder(encoder: nn.Module, path: Path) -> None:
     wanted = encoder.state_dict().keys()
     # smp holds timm networks one level down, and neither keeps the classifier.
     prefix = "model." if all(key.startswith("model.") for key in wanted) else ""
-    tensors = {prefix + key: value for key, value in load_file(path).items()}
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is no safetensors file, or damaged: {error}") from error
+    tensors = {prefix + key: value for key, value in stored.items()}
     tensors = {
         key: value
         for key, value in tensors.items()
@@ -293,43 +215,3 @@ def _load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], source: 
         raise ValueError(f"{source} does not fit the network: {', '.join(described)} tensors")
     # smp's encoders override load_state_dict to expect a classifier; the plain one is meant.
     nn.Module.load_state_dict(module, tensors, strict=False)
-
-
-def _download(
-    repo: str,
-    file: str,
-    revision: str | None,
-    token: str | None,
-    cache_dir: str | os.PathLike | None,
-    local_files_only: bool,
-) -> Path:
-    where = f"{repo} at {revision}" if revision else repo
-    try:
-        return Path(
-            hf_hub_download(
-                repo,
-                file,
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-            )
-        )
-    except hub_errors.LocalEntryNotFoundError as error:
-        raise ConnectionError(
-            f"{where}: {file} is not in the cache and the hub cannot be reached; connect once, or download the "
-            "repository and give its folder"
-        ) from error
-    except hub_errors.GatedRepoError as error:
-        raise FileNotFoundError(f"{repo} asks for its terms to be accepted first, on its page") from error
-    except hub_errors.RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{repo} has no revision {revision!r}") from error
-    except hub_errors.EntryNotFoundError as error:
-        raise FileNotFoundError(f"{where} holds no {file}: it is not a saved DepthUNet") from error
-    except hub_errors.RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"no repository {repo} on the hub, and no folder of that name; if it is private, log in with "
-            "`hf auth login` or give a token"
-        ) from error
-    except (hub_errors.HfHubHTTPError, OSError) as error:
-        raise ConnectionError(f"{where}: downloading {file} failed: {error}") from error

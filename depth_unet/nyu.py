@@ -18,8 +18,7 @@ _INSTALL = "reading NYU's .mat files needs h5py and scipy: pip install h5py scip
 class NyuDataset(Dataset):
     """The labelled set: 1449 Kinect frames, 795 to train on and 654 to test, with in-filled depth.
 
-    As in `RgbdFolder`, the Eigen crop (with `filled`, all but the white frame) and 0.3 to 10 metres are valid. Keys
-    are nyu/NNNN, the 0-based index.
+    As in `RgbdFolder`, the Eigen crop and 0.3 to 10 metres are valid. Keys are nyu/NNNN, the 0-based index.
 
     Args:
         path: nyu_depth_v2_labeled.mat (HDF5).
@@ -86,14 +85,13 @@ class NyuDataset(Dataset):
             depth = np.ascontiguousarray(self._opened[1]["depths"][number].T, np.float32)
         except (OSError, KeyError, ValueError) as error:
             raise SampleError(f"{key}: {error}") from error
-        target = torch.from_numpy(depth)[None]
         height, width = depth.shape
-        return DepthSample.checked(
+        return NYU.sample(
             torch.from_numpy(image).float() / 255,
-            target,
-            NYU.valid(target, self.filled),
+            torch.from_numpy(depth)[None],
             NYU.camera.resize(width, height),
             key,
+            self.filled,
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -113,10 +113,10 @@ class Prediction:
 
     def _save_png(self, path: Path) -> None:
         millimetres = np.rint(self.depth.astype(np.float64) * 1000)
-        beyond = ~(millimetres <= MILLIMETRES_MAX)
+        beyond = ~((millimetres >= 0) & (millimetres <= MILLIMETRES_MAX))
         if beyond.any():
             warnings.warn(
-                f"{path.name}: {beyond.sum()} pixels beyond {MILLIMETRES_MAX / 1000} m are saved as 0 (no depth); "
+                f"{path.name}: {beyond.sum()} pixels not within {MILLIMETRES_MAX / 1000} m are saved as 0 (no depth); "
                 "use .npy or .npz to keep them",
                 stacklevel=3,
             )
@@ -126,10 +126,12 @@ class Prediction:
         Image.fromarray(values).save(path, pnginfo=info)
 
     def _save_npy(self, path: Path) -> None:
-        np.save(path, self.depth, allow_pickle=False)
+        with path.open("wb") as file:  # given a path, numpy would add .npy to a name that ends in .NPY
+            np.save(file, self.depth, allow_pickle=False)
 
     def _save_npz(self, path: Path) -> None:
-        np.savez_compressed(path, depth=self.depth, about=np.array(json.dumps(self.about())))
+        with path.open("wb") as file:
+            np.savez_compressed(file, depth=self.depth, about=np.array(json.dumps(self.about())))
 
     def about(self) -> dict:
         """Everything but the depth, for JSON: unit, camera, photo, model, calibration."""

@@ -26,7 +26,7 @@ class Layout(NamedTuple):
     Args:
         camera: intrinsics of a frame.
         scored: (top, bottom, left, right): the part of a frame whose depth is to be trusted.
-        filled: the same, with what was filled in around it: everything but the white frame of the picture.
+        filled: the same, with what was filled in around it: everything but the white frame around the picture.
         depth_range: (nearest, farthest) metres that count.
     """
 
@@ -35,15 +35,23 @@ class Layout(NamedTuple):
     filled: tuple[int, int, int, int]
     depth_range: tuple[float, float]
 
-    def valid(self, depth: torch.Tensor, filled: bool) -> torch.Tensor:
-        """The mask of a frame (1, H, W) in metres; all of it if the frame is not of the camera's size."""
+    def sample(self, image: torch.Tensor, depth: torch.Tensor, camera: Camera, key: str, filled: bool) -> DepthSample:
+        """A frame, of which `scored` is valid, or, cut to it, `filled`; all of it if it has another size.
+
+        Raises:
+            SampleError: no pixel has a valid depth.
+        """
         if depth.shape[1:] != (self.camera.height, self.camera.width):
-            return torch.ones_like(depth, dtype=torch.bool)
-        top, bottom, left, right = self.filled if filled else self.scored
-        valid = torch.zeros_like(depth, dtype=torch.bool)
-        valid[:, top:bottom, left:right] = True
+            return DepthSample.checked(image, depth, torch.ones_like(depth, dtype=torch.bool), camera, key)
         nearest, farthest = self.depth_range
-        return valid & (depth >= nearest) & (depth <= farthest)
+        valid = (depth >= nearest) & (depth <= farthest)
+        if filled:
+            top, bottom, left, right = self.filled
+            return DepthSample.checked(image, depth, valid, camera, key).crop(left, top, right - left, bottom - top)
+        top, bottom, left, right = self.scored
+        scored = torch.zeros_like(valid)
+        scored[:, top:bottom, left:right] = True
+        return DepthSample.checked(image, depth, valid & scored, camera, key)
 
 
 # Kinect intrinsics of the official toolbox; the crop of Eigen et al. 2014, outside which depth is only in-filled.
@@ -64,8 +72,9 @@ class RgbdFolder(Dataset):
         metres_per_unit: of integer depth maps.
         layout: "nyu" scores 640x480 Kinect frames in the Eigen crop and 0.3-10 m, the rest is marked invalid;
             "auto" does so for files in a folder called nyu; "plain" never.
-        filled: count the depth that was filled in around that crop, too. It is no measurement, but a network that
-            is trained without it says nonsense along the edges of a picture.
+        filled: for training: frames cut to the part without their white frame, all of which counts. Around the crop
+            depth is no measurement, but a network that is trained without it says nonsense along the edges of a
+            picture.
 
     Raises:
         FileNotFoundError: no such path, or no pair in it.
@@ -149,8 +158,10 @@ class RgbdFolder(Dataset):
         else:
             camera = Camera.assumed(width, height)
         target = torch.from_numpy(depth)[None]
-        valid = layout.valid(target, self.filled) if layout else torch.ones_like(target, dtype=torch.bool)
-        return DepthSample.checked(to_tensor(photo.image, (height, width)), target, valid, camera, key)
+        image = to_tensor(photo.image, (height, width))
+        if layout is not None:
+            return layout.sample(image, target, camera, key, self.filled)
+        return DepthSample.checked(image, target, torch.ones_like(target, dtype=torch.bool), camera, key)
 
     def _read_depth(self, name: str) -> np.ndarray:
         content = self.files.read(name)

@@ -1,4 +1,4 @@
-"""The picture at the top of README.md: `python docs/figure.py` puts an example beside its depth map."""
+"""The picture at the top of README.md: `python -m docs.figure` puts an example beside its depth map."""
 
 from pathlib import Path
 

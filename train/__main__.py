@@ -14,6 +14,8 @@ from train import data
 from train.config import TrainConfig
 from train.history import write_json
 from train.loop import BEST, TrainingError, fit
+from train.model_card import sources_of
+from train.publish import Destination, PublishError, check_access, publish
 
 
 def _size(text: str) -> list[int]:
@@ -47,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "--tracker", choices=("tensorboard", "trackio"), help="log each step and epoch there, too  (default: none)"
     )
     made.add_argument("--checkpoint-minutes", type=float, default=10.0, help="minutes between states saved")
+    made.add_argument("--publish-to", metavar="OWNER/NAME", help="publish the best model on a hub at the end")
 
     network = made.add_argument_group("network")
     network.add_argument("--model", help="folder or owner/name of a model to go on from; else a new one:")
@@ -83,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         config = TrainConfig.from_options(options)
+        if options.publish_to:
+            check_access(Destination(options.publish_to))  # hours before it is needed
         torch.manual_seed(config.seed)
         model = new_model(options)
         training, validation = data.open_split(options.data, options.val_data)
@@ -115,17 +120,32 @@ def main(arguments: list[str] | None = None) -> int:
             checkpoint_minutes=options.checkpoint_minutes,
             accelerator=accelerator,
         )
-    except (TrainingError, SampleError, ValueError, ImportError, FileNotFoundError, ConnectionError) as error:
+    except (TrainingError, PublishError, SampleError, ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     if accelerator.is_main_process:
         best = min(rows, key=lambda row: row["val_abs_rel"])
-        settings = {"train": config.to_dict(), "model": model.config.to_dict(), "best": best}
+        sources = sources_of(training) + (["earlier_model"] if options.model else [])
+        settings = {
+            "train": config.to_dict(),
+            "model": model.config.to_dict(),
+            "trained_on": sources,
+            "best": best,
+        }
         write_json(options.output / "run.json", settings)
         print(f"best: epoch {best['epoch']:.0f}, AbsRel {best['val_abs_rel']:.4f}, in {options.output / BEST}")
     accelerator.end_training()
+    if options.publish_to and accelerator.is_main_process:
+        names = " and ".join(Path(name.partition(":")[2]).name for name in options.val_data or options.data)
+        name = names if options.val_data else f"the validation part of {names}"
+        try:
+            print(publish(options.output, Destination(options.publish_to), {name: validation}))
+        except (PublishError, OSError, ValueError) as error:
+            command = f"python -m train.publish --model {options.output} --repo {options.publish_to}"
+            print(f"error: the model is trained, but not published: {error}\nLater: {command}", file=sys.stderr)
+            return 2
     return 0
 
 

@@ -58,13 +58,15 @@ def load_checkpoint(
             )
     except RuntimeError as error:
         raise ValueError(f"{path} is of another network: {error}") from error
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for index, parameter in enumerate(parameters):
+    parameters = [(p, group.get("fused")) for group in optimizer.param_groups for p in group["params"]]
+    for index, (parameter, fused) in enumerate(parameters):
         prefix = f"optimizer/{index}/"
         for key in (key for key in tensors if key.startswith(prefix)):
             value = tensors[key]
             if value.shape == parameter.shape:  # laid out in memory like the parameter, as Adam made it
                 value = torch.empty_like(parameter).copy_(value)
+            elif fused:  # the fused step counts on the device, the others on the CPU
+                value = value.to(parameter.device)
             optimizer.state[parameter][key.removeprefix(prefix)] = value
     torch.set_rng_state(tensors["random"])
     return progress

@@ -1,6 +1,7 @@
 """`python -m train.evaluate`: how good a model is on a data set, in the protocols of the field."""
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +12,15 @@ from tqdm import tqdm
 
 from depth_unet import DEFAULT_MODEL, DepthSample, DepthUNet, Prediction, depth_metrics
 from depth_unet.metrics import ALIGNMENTS, METRICS
+from depth_unet.predictor import Predictor
 from depth_unet.samples import SampleError
 from train import data
-from train.history import write_json
-from train.model_card import fill
+from train.history import sample_sheet, write_json
+from train.model_card import Measured, fill, sources_of
 
 REPORTED = (*METRICS, "median_ratio")
+DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 100.0, float("inf"))  # metres; edges of the bins
+RESAMPLED = 2000  # times, for the intervals
 
 
 class Frame(NamedTuple):
@@ -25,14 +29,17 @@ class Frame(NamedTuple):
     Args:
         key: the sample's name.
         metrics: by alignment, then by name.
+        distances: unaligned, for each true distance ("1 to 2 m"): pixels, and sums over them of the absolute relative
+            error and of being within a factor of 1.25.
     """
 
     key: str
     metrics: dict[str, dict[str, float]]
+    distances: dict[str, tuple[int, float, float]]
 
 
 def predict_samples(
-    model: DepthUNet, samples: Iterable[DepthSample], batch_size: int = 8
+    model: Predictor, samples: Iterable[DepthSample], batch_size: int = 8
 ) -> Iterator[tuple[DepthSample, Prediction]]:
     """Predict as a user would, whole pictures with their cameras, and give each sample back with its prediction."""
     pending: list[DepthSample] = []
@@ -65,7 +72,21 @@ def score(sample: DepthSample, prediction: Prediction, alignments: tuple[str, ..
         }
     except ValueError as error:
         raise SampleError(f"{sample.key}: {error}") from error
-    return Frame(sample.key, metrics)
+    return Frame(sample.key, metrics, _by_distance(prediction.depth, target, valid, cap))
+
+
+def _by_distance(
+    prediction: np.ndarray, target: np.ndarray, valid: np.ndarray, cap: tuple[float, float]
+) -> dict[str, tuple[int, float, float]]:
+    found = {}
+    for near, far in zip(DISTANCES, DISTANCES[1:], strict=False):
+        here = valid & (target >= max(near, cap[0])) & (target < far) & (target <= cap[1])
+        if here.any():
+            p, t = np.clip(prediction[here].astype(np.float64), *cap), target[here].astype(np.float64)
+            name = f"{near:g} to {far:g} m" if far < float("inf") else f"over {near:g} m"
+            right = np.maximum(p / t, t / p) < 1.25
+            found[name] = (int(here.sum()), float((np.abs(p - t) / t).sum()), float(right.sum()))
+    return found
 
 
 def mean_over_frames(frames: list[Frame]) -> dict[str, dict[str, float]]:
@@ -76,8 +97,44 @@ def mean_over_frames(frames: list[Frame]) -> dict[str, dict[str, float]]:
     }
 
 
+def interval(frames: list[Frame], metric: str, align: str = "none") -> tuple[float, float]:
+    """The 95 % interval of a metric's mean, by bootstrap over frames (Efron 1979).
+
+    Neighbouring frames of one recording are not independent, so the truth is a little wider.
+    """
+    values = np.array([frame.metrics[align][metric] for frame in frames])
+    chosen = np.random.default_rng(0).integers(len(values), size=(RESAMPLED, len(values)))
+    low, high = np.percentile(values[chosen].mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def distance_table(frames: list[Frame]) -> list[dict[str, float | str]]:
+    """Unaligned AbsRel and delta1 for each true distance, over all pixels of all frames, near to far."""
+    sums: dict[str, np.ndarray] = {}
+    for frame in frames:
+        for name, values in frame.distances.items():
+            sums[name] = sums.get(name, 0) + np.array(values)
+    total = sum(values[0] for values in sums.values())
+    # By the order of the bins' names in DISTANCES, which starts each of them.
+    ordered = sorted(sums, key=lambda name: float(name.removeprefix("over ").split()[0]))
+    return [
+        {
+            "distance": name,
+            "share": float(sums[name][0] / total),
+            "abs_rel": float(sums[name][1] / sums[name][0]),
+            "delta1": float(sums[name][2] / sums[name][0]),
+        }
+        for name in ordered
+    ]
+
+
+def worst_frames(frames: list[Frame], count: int) -> list[int]:
+    """The indices of the frames with the highest unaligned AbsRel, the worst first."""
+    return sorted(range(len(frames)), key=lambda i: -frames[i].metrics["none"]["abs_rel"])[:count]
+
+
 def evaluate(
-    model: DepthUNet, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
+    model: Predictor, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
 ) -> list[Frame]:
     """Score every frame of a data set in all four alignments, with a progress bar.
 
@@ -101,8 +158,30 @@ def markdown_table(means: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+def measure(
+    model: Predictor, dataset: Dataset, name: str, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
+) -> tuple[Measured, list[Frame]]:
+    """`evaluate`, summed up with the protocol in words.
+
+    Args:
+        model: what predicts.
+        dataset: of `DepthSample`.
+        name: of the data set, for people.
+        cap: (nearest, farthest) metres that are scored.
+        batch_size: frames that go through the network at once.
+    """
+    frames = evaluate(model, dataset, cap, batch_size)
+    means = mean_over_frames(frames)
+    protocol = (
+        f"{len(frames)} frames of {name}, whole frames, prediction at full resolution, scored where the data set's "
+        f"mask is valid (NYU: Eigen crop) and {cap[0]:g} to {cap[1]:g} m, mean over frames"
+    )
+    source = " and ".join(sources_of(dataset))
+    return Measured(name, source, protocol, means, markdown_table(means)), frames
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if all went well, 2 for a mistake in what was asked or in the data."""
     parser = argparse.ArgumentParser(
         "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -113,37 +192,60 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--max-depth", type=float, default=10.0, help="farthest depth that is scored, metres")
     parser.add_argument("--batch-size", type=int, default=8, help="frames at once")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation.json"), help="JSON to write")
+    parser.add_argument("--worst", type=int, default=20, help="frames in the picture of the worst; 0: no picture")
     parser.add_argument(
         "--card", type=Path, action="append", default=[], help="document whose block 'metrics' is filled with the table"
     )
     options = parser.parse_args(arguments)
 
+    try:
+        _report(options)
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _report(options: argparse.Namespace) -> None:
     model = DepthUNet.from_pretrained(options.model)
     dataset = data.open_data(options.data, options.split)
-    frames = evaluate(model, dataset, (options.min_depth, options.max_depth), options.batch_size)
-    means = mean_over_frames(frames)
+    cap = (options.min_depth, options.max_depth)
     name = Path(options.data.partition(":")[2]).name
-    protocol = (
-        f"{len(frames)} frames of {name}, whole frames, prediction at full resolution, "
-        "scored where the data set's mask is valid (NYU: Eigen crop) and "
-        f"{options.min_depth:g} to {options.max_depth:g} m, mean over frames"
+    measured, frames = measure(model, dataset, name, cap, options.batch_size)
+    intervals = {metric: interval(frames, metric) for metric in ("abs_rel", "rmse", "delta1")}
+    distances = distance_table(frames)
+    worst = worst_frames(frames, options.worst)
+    print(f"{model.name}: {measured.protocol}\n\n{measured.table}\n")
+    print(
+        "95 % intervals, unaligned: "
+        + ", ".join(f"{m} {low:.4f} to {high:.4f}" for m, (low, high) in intervals.items())
     )
-    table = markdown_table(means)
-    print(f"{model.name}: {protocol}\n\n{table}")
+    print("\n| true distance | share of pixels | abs_rel | delta1 |\n|---|---|---|---|")
+    for row in distances:
+        print(f"| {row['distance']} | {row['share']:.3f} | {row['abs_rel']:.4f} | {row['delta1']:.4f} |")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(
         options.output,
         {
             "model": model.name,
-            "data": name,
-            "protocol": protocol,
-            "metrics": means,
+            "data": measured.data,
+            "protocol": measured.protocol,
+            "metrics": measured.means,
+            "intervals": intervals,
+            "distances": distances,
+            "worst": [frames[index].key for index in worst],
             "frames": [frame._asdict() for frame in frames],
         },
     )
+    if worst:
+        samples, predictions = zip(*predict_samples(model, (dataset[index] for index in worst)), strict=True)
+        titles = [f"{frames[i].key}: AbsRel {frames[i].metrics['none']['abs_rel']:.3f}" for i in worst]
+        picture = options.output.with_name(options.output.stem + "_worst.jpg")
+        sample_sheet(list(samples), list(predictions), titles).save(picture, quality=88)
+        print(f"\nthe {len(worst)} worst frames: {picture}; everything: {options.output}")
     for card in options.card:
-        fill(card, "metrics", f"{protocol}.\n\n{table}")
+        fill(card, "metrics", f"{measured.protocol}.\n\n{measured.table}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

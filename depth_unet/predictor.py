@@ -1,0 +1,115 @@
+"""From photos to `Prediction`s: what every way of running a DepthUNet shares, be it torch or onnxruntime."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from depth_unet.camera import Camera
+from depth_unet.config import DepthUNetConfig
+from depth_unet.images import ImageSource, Photo, read_photo, to_tensor
+from depth_unet.prediction import Prediction
+
+_MOST_ELONGATED = 3.0  # pictures longer than this are squeezed to it: the network has seen nothing like them
+
+
+class Predictor:
+    """A network with a config, which turns photos into depth maps; subclasses say in `run` how it computes.
+
+    Args:
+        config: the network's input and its camera.
+        name: of the model.
+        revision: its commit on the hub, or None.
+    """
+
+    config: DepthUNetConfig
+    name: str
+    revision: str | None
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """Depth of a batch, as the canonical camera would have it.
+
+        Args:
+            images: (N, 3, H, W) float32, RGB in [0, 1], on the CPU.
+
+        Returns:
+            (N, 1, H, W) float32, metres, on the CPU.
+        """
+        raise NotImplementedError
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) at which a photo is run: its own shape, the area of `config.input_size`."""
+        rows, columns = self.config.input_size
+        shape = min(max(width / height, 1 / _MOST_ELONGATED), _MOST_ELONGATED)
+        columns_wanted = math.sqrt(rows * columns * shape)
+        return tuple(max(32, 32 * round(side / 32)) for side in (columns_wanted / shape, columns_wanted))
+
+    def predict(self, image: ImageSource, camera: Camera | None = None) -> Prediction:
+        """Metric depth of one photo.
+
+        Args:
+            image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4); see `images.read_photo`.
+            camera: intrinsics in pixels of the upright photo; else those that its EXIF data tells, else
+                `config.canonical_focal` of the longer side.
+
+        Returns:
+            Depth in metres at the size of the photo as a person sees it, with the camera used.
+
+        Raises:
+            FileNotFoundError, ValueError, TypeError: the image cannot be used, or the camera is not of its size.
+        """
+        return self.predict_batch([image], [camera])[0]
+
+    def predict_batch(
+        self,
+        images: Sequence[ImageSource],
+        cameras: Sequence[Camera | None] | None = None,
+        batch_size: int = 8,
+    ) -> list[Prediction]:
+        """`predict` for several photos, of unlike sizes too; the results come in the order given.
+
+        Args:
+            images: what `predict` takes, each.
+            cameras: one for each image, or None.
+            batch_size: how many photos of like shape go through the network at once.
+
+        Raises:
+            ValueError: the numbers of images and cameras differ, or batch_size is below 1.
+        """
+        cameras = [None] * len(images) if cameras is None else cameras
+        if len(cameras) != len(images):
+            raise ValueError(f"{len(images)} images but {len(cameras)} cameras")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), batch_size):
+            chosen = slice(start, start + batch_size)
+            predictions += self._predict_chunk(images[chosen], cameras[chosen])
+        return predictions
+
+    @torch.inference_mode()
+    def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
+        photos = [read_photo(image, enough=tuple(self.config.input_size)) for image in images]
+        cameras = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index, photo in enumerate(photos):
+            by_size.setdefault(self.network_size(photo.height, photo.width), []).append(index)
+        predictions: list[Prediction | None] = [None] * len(photos)
+        for (height, width), indices in by_size.items():
+            depths = self.run(torch.stack([to_tensor(photos[index].image, (height, width)) for index in indices]))
+            for index, depth in zip(indices, depths, strict=True):
+                photo, camera = photos[index], cameras[index]
+                scale = camera.resize(width, height).focal_px / self.config.canonical_focal_px
+                depth = F.interpolate(depth[None] * scale, (photo.height, photo.width), mode="bilinear")
+                predictions[index] = Prediction(
+                    depth[0, 0].numpy(), camera, name=photo.name, model=self.name, revision=self.revision
+                )
+        return predictions
+
+    def _camera_of(self, photo: Photo, camera: Camera | None) -> Camera:
+        if camera is not None:
+            return camera.checked(photo.width, photo.height)
+        if photo.focal_35mm is not None:
+            return Camera.from_focal_35mm(photo.width, photo.height, photo.focal_35mm)
+        return Camera.assumed(photo.width, photo.height, self.config.canonical_focal)

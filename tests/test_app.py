@@ -1,0 +1,229 @@
+"""The page as a program sees it: a real server in its own process, asked through gradio_client."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet.__main__ import main as command_line
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 180  # seconds; a busy machine imports torch slowly
+
+
+@contextmanager
+def running_app(folder: Path, config: DepthUNetConfig) -> Iterator[tuple[str, DepthUNet]]:
+    """`python app.py` with a new model, and the same model for comparison."""
+    torch.manual_seed(0)
+    model = DepthUNet(config).eval()
+    model.save_pretrained(folder / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, str(ROOT / "app.py"), "--model", str(folder / "model"), "--port", str(port)]
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "served"), "OMP_NUM_THREADS": "1"}
+    with (folder / "log.txt").open("w") as log:
+        # From another folder: the page may not depend on where it was started.
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"app.py did not start:\n{(folder / 'log.txt').read_text()}")
+            time.sleep(0.2)
+        yield url, model
+    finally:
+        process.terminate()
+        process.wait(60)
+    left = {path.name for path in (folder / "served").rglob("*") if path.is_file()}
+    assert left <= {path.name for path in (ROOT / "docs" / "examples").glob("*")}, "photos of visitors stay on the disk"
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, tiny_config: DepthUNetConfig) -> Iterator[tuple[str, DepthUNet]]:
+    with running_app(tmp_path_factory.mktemp("app"), tiny_config) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model(server: tuple[str, DepthUNet]) -> DepthUNet:
+    return server[1]
+
+
+@pytest.fixture(scope="module")
+def client(server: tuple[str, DepthUNet], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    client = Client(server[0], verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    yield client
+    client.close()
+
+
+def ask(client: Client, path: Path) -> tuple[str, dict, str, str]:
+    return client.predict(handle_file(path), api_name="/predict")
+
+
+def test_files_and_facts_of_a_photo(client: Client, model: DepthUNet, photo: Path):
+    picture, about, png, npy = ask(client, photo)
+
+    expected = model.predict(photo)
+    depth = np.load(npy)
+    assert depth.dtype == np.float32
+    np.testing.assert_array_equal(depth, expected.depth)
+    with Image.open(png) as millimetres:
+        assert millimetres.mode == "I;16"
+        np.testing.assert_allclose(np.asarray(millimetres) / 1000, depth, atol=0.00051)
+    with Image.open(picture) as coloured:
+        np.testing.assert_array_equal(np.asarray(coloured.convert("RGB")), np.asarray(expected.colorize()))
+    assert [Path(file).name for file in (picture, png, npy)] == ["room_color.png", "room_depth.png", "room_depth.npy"]
+    assert about["near"] <= about["median"] <= about["far"]
+    assert about["median"] == pytest.approx(np.median(depth), abs=0.001)
+    assert about["fov_from"] == "assumed"
+    assert about["photo"] == "room.jpg" and about["unit"] == "metre" and about["camera"]["width"] == 160
+
+
+def test_page_command_line_and_code_agree(client: Client, model: DepthUNet, tmp_path: Path):
+    photo = ROOT / "docs" / "examples" / "living_room.jpg"  # with a focal length in its EXIF data
+    model.save_pretrained(tmp_path / "model")
+    assert command_line([str(photo), "--output", str(tmp_path), "--model", str(tmp_path / "model")]) == 0
+
+    in_code = model.predict(photo).depth
+    np.testing.assert_array_equal(np.load(tmp_path / "living_room_depth.npy"), in_code)
+    np.testing.assert_array_equal(np.load(ask(client, photo)[3]), in_code)
+
+
+def grey_16_bit(image: Image.Image, path: Path) -> None:
+    Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(path)
+
+
+def phone_upright(image: Image.Image, path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    exif.get_ifd(0x8769)[0xA405] = 26  # millimetres, 35 mm equivalent
+    image.save(path, exif=exif)
+
+
+def animated(image: Image.Image, path: Path) -> None:
+    image.save(path, save_all=True, append_images=[image.rotate(180)], duration=100)
+
+
+ODD_FILES: dict[str, Callable[[Image.Image, Path], None]] = {
+    "grey16.png": grey_16_bit,
+    "print.jpg": lambda image, path: image.convert("CMYK").save(path),
+    "alpha.png": lambda image, path: image.convert("RGBA").rotate(30).save(path),
+    "palette.png": lambda image, path: image.quantize(16).save(path),
+    "turned.jpg": phone_upright,
+    "moving.gif": animated,
+    "scan.tif": lambda image, path: image.save(path),
+    "small.webp": lambda image, path: image.save(path),
+    "Grüße aus Köln.JPG": lambda image, path: image.save(path),
+    "png inside.jpg": lambda image, path: image.save(path, format="PNG"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_same_depth_as_predict(name: str, client: Client, model: DepthUNet, photo: Path, tmp_path: Path):
+    with Image.open(photo) as image:
+        ODD_FILES[name](image.convert("RGB"), tmp_path / name)
+
+    _, about, _, npy = ask(client, tmp_path / name)
+
+    expected = model.predict(tmp_path / name)
+    np.testing.assert_array_equal(np.load(npy), expected.depth)
+    assert about["camera"] == pytest.approx(expected.camera.to_dict())
+    assert about["fov_from"] == ("exif" if name == "turned.jpg" else "assumed")
+    assert Path(npy).stem == f"{Path(name).stem}_depth"
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", "half"], ids=["empty", "text", "cut off"])
+def test_bad_file_gets_one_sentence(content: bytes | str, client: Client, photo: Path, tmp_path: Path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photo.read_bytes()[:900] if content == "half" else content)
+
+    with pytest.raises(AppError) as failure:
+        ask(client, broken)
+
+    message = str(failure.value)
+    assert "broken.jpg" in message
+    assert "\n" not in message and "/" not in message and "Error" not in message, "a path or a traceback shows"
+
+
+def test_files_of_the_server_are_not_served(server: tuple[str, DepthUNet], photo: Path):
+    # Not uploaded, but named: with and without the mark by which gradio knows files.
+    for marked in ({}, {"meta": {"_type": "gradio.FileData"}}):
+        begun = httpx.post(f"{server[0]}gradio_api/call/predict", json={"data": [{"path": str(photo), **marked}]})
+        answer = httpx.get(f"{server[0]}gradio_api/call/predict/{begun.json()['event_id']}", timeout=PATIENCE).text
+        assert "event: error" in answer and "complete" not in answer
+        assert str(photo) not in answer
+
+
+def test_answers_do_not_mix(server: tuple[str, DepthUNet], model: DepthUNet, tmp_path: Path):
+    paths = []
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (60 + 10 * number, 90, 3), dtype=np.uint8)
+        paths.append(tmp_path / f"photo{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+
+    def visit(path: Path) -> np.ndarray:
+        visitor = Client(server[0], verbose=False, download_files=path.with_suffix(""))
+        try:
+            return np.load(ask(visitor, path)[3])
+        finally:
+            visitor.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        depths = list(pool.map(visit, paths))
+
+    for path, depth in zip(paths, depths, strict=True):
+        np.testing.assert_array_equal(depth, model.predict(path).depth)
+
+
+@pytest.mark.parametrize("model", ["nobody/nothing", "missing", "empty"])
+def test_a_model_that_cannot_be_loaded_ends_with_one_sentence(model: str, tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert app.main(["--model", model]) == 2
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith(f"error: {model}")
+
+
+def test_import_starts_nothing():
+    # Every socket that is bound or connected, and every name looked up, would end the process with an error.
+    code = """
+import sys
+def forbid(event, arguments):
+    if event in ("socket.bind", "socket.connect", "socket.getaddrinfo"):
+        raise SystemExit(f"{event}{arguments}")
+sys.addaudithook(forbid)
+import app
+help = app.parser().format_help()
+assert "7860" in help and "127.0.0.1" in help and "--model" in help, help
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == 0, result.stderr

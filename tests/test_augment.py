@@ -1,0 +1,168 @@
+"""What training sees: true metres whatever the view, and the same views however often and by whom they are made."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from scenes import render
+
+from depth_unet import Camera, DepthSample, DepthUNetConfig
+from depth_unet.samples import SampleError
+from train.augment import EpochBatches, Views, collate, network_view, random_view
+from train.config import TrainConfig
+
+PLAIN = TrainConfig(zoom=1.0, flip=0.0, colour=0.0)
+CONFIG = TrainConfig(zoom=2.0, flip=0.5, colour=0.3)
+
+
+def sample(width: int = 96, height: int = 64, key: str = "room") -> DepthSample:
+    camera = Camera.from_fov(width, height, 60)
+    image, depth = render(camera)
+    target = torch.from_numpy(depth)[None]
+    return DepthSample.checked(torch.from_numpy(image).permute(2, 0, 1) / 255, target, target > 0, camera, key)
+
+
+def same(a: DepthSample, b: DepthSample) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True)) and a.camera == b.camera
+
+
+@pytest.mark.parametrize("size", [(96, 64), (640, 480), (50, 400), (400, 50), (32, 32), (7, 3)])
+@pytest.mark.parametrize("zoom", [1.0, 2.5])
+def test_a_view_has_the_networks_shape_and_camera(
+    tiny_config: DepthUNetConfig, size: tuple[int, int], zoom: float
+) -> None:
+    view = network_view(sample(*size), tiny_config, zoom)
+    assert view.image.shape == (3, *tiny_config.input_size)
+    assert view.depth.shape == view.valid.shape == (1, *tiny_config.input_size)
+    assert view.camera.focal_px == pytest.approx(tiny_config.canonical_focal_px)
+    counted = view.depth[view.valid]
+    assert counted.numel() == 0 or tiny_config.min_depth <= counted.min() <= counted.max() <= tiny_config.max_depth
+
+
+def test_a_closer_look_says_nearer_in_the_canonical_camera(tiny_config: DepthUNetConfig) -> None:
+    """Half the field of view fills the picture as if one stood twice as close."""
+    whole, part = network_view(sample(384, 256), tiny_config), network_view(sample(384, 256), tiny_config, zoom=2.0)
+    middle = whole.depth[:, 16:48, 24:72]
+    ratio = part.depth[:, ::2, ::2] / middle
+    assert ratio.median().item() == pytest.approx(0.5, rel=0.01)
+
+
+def test_no_augmentation_is_the_plain_view(tiny_config: DepthUNetConfig) -> None:
+    for seed in range(3):
+        assert same(random_view(sample(), tiny_config, PLAIN, random.Random(seed)), network_view(sample(), tiny_config))
+
+
+def test_every_second_view_keeps_the_whole_field(tiny_config: DepthUNetConfig) -> None:
+    config = TrainConfig(zoom=2.0, flip=0.0, colour=0.0)
+    plain = network_view(sample(), tiny_config)
+    views = [random_view(sample(), tiny_config, config, random.Random(seed)) for seed in range(80)]
+    assert 25 < sum(same(view, plain) for view in views) < 55
+
+
+def test_mirroring_moves_picture_depth_and_mask_together(tiny_config: DepthUNetConfig) -> None:
+    mirrored = random_view(sample(), tiny_config, replace(PLAIN, flip=1.0), random.Random(0))
+    assert same(mirrored, network_view(sample(), tiny_config).flip())
+
+
+def test_colours_change_and_depths_do_not(tiny_config: DepthUNetConfig) -> None:
+    plain = network_view(sample(), tiny_config)
+    for seed in range(20):
+        view = random_view(sample(), tiny_config, replace(PLAIN, colour=0.9), random.Random(seed))
+        assert torch.equal(view.depth, plain.depth) and torch.equal(view.valid, plain.valid)
+        assert not torch.equal(view.image, plain.image)
+        assert torch.isfinite(view.image).all() and 0 <= view.image.min() and view.image.max() <= 1
+
+
+def test_a_view_depends_on_its_address_only(tiny_config: DepthUNetConfig) -> None:
+    data = [sample(96 + n, 64 + n) for n in range(4)]
+    one, other = Views(data, tiny_config, CONFIG), Views(data, tiny_config, CONFIG)
+    random.seed(1)
+    torch.manual_seed(1)
+    first = {place: one[place] for place in ((0, 0), (0, 3), (1, 0), (7, 2))}
+    torch.manual_seed(2)
+    for place in reversed(first):
+        assert same(other[place], first[place])
+    assert not same(first[0, 0], first[1, 0])
+    assert not same(first[0, 0], Views(data, tiny_config, replace(CONFIG, seed=1))[0, 0])
+
+
+def test_where_a_part_holds_no_measurement_the_whole_is_shown(tiny_config: DepthUNetConfig) -> None:
+    whole = sample(192, 128)
+    whole.valid[:] = False
+    whole.valid[:, :6, :6] = True
+    views = Views([whole], tiny_config, replace(CONFIG, zoom=3.0))
+    assert all(views[epoch, 0].valid.any() for epoch in range(40))
+
+
+class Broken(torch.utils.data.Dataset):
+    """Of which every second sample cannot be read."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> DepthSample:
+        if index % 2:
+            raise SampleError(f"frame_{index}: no picture")
+        return sample(key=f"frame_{index}")
+
+
+def test_what_is_wrong_with_a_bad_sample_is_handed_on(tiny_config: DepthUNetConfig) -> None:
+    views = Views(Broken(), tiny_config, CONFIG)
+    assert len(views) == 6 and views[0, 3] == "frame_3: no picture"
+
+
+def test_collate_keeps_the_good_and_names_the_bad(tiny_config: DepthUNetConfig) -> None:
+    views = Views(Broken(), tiny_config, CONFIG)
+    batch = collate([views[0, index] for index in range(4)])
+    assert batch.keys == ["frame_0", "frame_2"] and batch.bad == ["frame_1: no picture", "frame_3: no picture"]
+    assert batch.images.shape == (2, 3, 64, 96) and batch.valids.dtype == torch.bool
+    none = collate([views[0, 1], views[0, 3]])
+    assert none.keys == [] and len(none.bad) == 2
+
+
+# --- the order of a run ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "batch_size", "world"), [(10, 2, 1), (11, 2, 1), (23, 3, 2), (64, 4, 4), (5, 1, 5)])
+def test_every_epoch_is_dealt_out_once(length: int, batch_size: int, world: int) -> None:
+    ranks = [list(EpochBatches(length, batch_size, 3, 0, rank=rank, world=world)) for rank in range(world)]
+    steps = length // (batch_size * world)
+    assert {len(batches) for batches in ranks} == {3 * steps}
+    assert all(len(batch) == batch_size for batches in ranks for batch in batches)
+    for epoch in range(3):
+        places = [
+            place for batches in ranks for batch in batches[epoch * steps : (epoch + 1) * steps] for place in batch
+        ]
+        assert {e for e, _ in places} == {epoch}
+        counts = Counter(index for _, index in places)
+        assert set(counts.values()) == {1} and set(counts) <= set(range(length))
+        assert length - len(counts) < batch_size * world
+
+
+def test_epochs_differ_and_what_one_leaves_out_another_takes() -> None:
+    batches = list(EpochBatches(10, 4, 12, 0))
+    epochs = [[index for batch in batches[2 * e : 2 * e + 2] for _, index in batch] for e in range(12)]
+    assert len({tuple(epoch) for epoch in epochs}) == 12
+    assert {index for epoch in epochs for index in epoch} == set(range(10))
+    assert batches == list(EpochBatches(10, 4, 12, 0)) != list(EpochBatches(10, 4, 12, 1))
+
+
+@pytest.mark.parametrize("start", [(0, 0), (0, 2), (1, 0), (1, 3), (2, 3), (3, 0)])
+def test_resumed_is_the_rest_of_the_whole(start: tuple[int, int]) -> None:
+    whole = list(EpochBatches(13, 4, 3, 5))
+    rest = EpochBatches(13, 4, 3, 5, start=start)
+    done = start[0] * 3 + start[1]
+    assert list(rest) == whole[done:] and len(rest) == len(whole) - done
+
+
+def test_more_processes_share_the_same_steps() -> None:
+    together = [{place for place in batch} for batch in EpochBatches(30, 6, 2, 0)]
+    ranks = [list(EpochBatches(30, 2, 2, 0, rank=rank, world=3)) for rank in range(3)]
+    assert [set().union(*step) for step in zip(*ranks, strict=True)] == together
+
+
+def test_too_few_samples_say_what_to_do() -> None:
+    with pytest.raises(ValueError, match="3 samples.*8.*--batch-size"):
+        EpochBatches(3, 4, 1, 0, world=2)

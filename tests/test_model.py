@@ -1,0 +1,371 @@
+"""Every network is built, trains, saves and loads the same; what does not fit is refused."""
+
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from depth_unet import Camera, DepthLoss, DepthUNet, DepthUNetConfig
+
+NARROW = {"decoder_channels": [16, 16, 8, 8, 8], "input_size": [64, 96]}
+CONFIGS = {
+    "paper": DepthUNetConfig.paper(decoder_channels=[32, 16, 16, 8], input_size=[32, 64]),
+    **{
+        name: DepthUNetConfig.for_encoder(name, **NARROW)
+        for name in (
+            "resnet34",
+            "densenet121",
+            "mobilenet_v2",
+            "tu-tf_efficientnet_lite0",
+            "tu-tf_efficientnet_lite2",
+        )
+    },
+    "shallow": DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8, 8, 8], input_size=[64, 64]),
+}
+
+
+@pytest.fixture(scope="module")
+def paper_model() -> DepthUNet:
+    torch.manual_seed(0)
+    return DepthUNet(CONFIGS["paper"])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_network_trains_saves_and_loads(name: str, tmp_path: Path) -> None:
+    config = CONFIGS[name]
+    torch.manual_seed(0)
+    model = DepthUNet(config).train()
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    images = torch.rand(2, 3, *config.input_size)
+    target = torch.full((2, 1, *config.input_size), 2.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss = DepthLoss(config.min_depth, config.max_depth)(model(images), target, target > 0)
+    assert torch.isfinite(loss)
+    loss.backward()
+    optimizer.step()
+    moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
+    assert any(key.startswith("unet.encoder") for key in moved) and any("segmentation_head" in key for key in moved)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+    model.eval()
+    with torch.inference_mode():
+        wanted = model(images)
+    assert wanted.shape == target.shape and wanted.dtype == torch.float32
+    assert (config.min_depth <= wanted).all() and (wanted <= config.max_depth).all()
+    model.save_pretrained(tmp_path / "exact")
+    model.save_pretrained(tmp_path / "half", half=True)
+    loaded = DepthUNet.from_pretrained(tmp_path / "exact")
+    assert loaded.config == config and not loaded.training and loaded.name == "exact"
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(images), wanted, rtol=0, atol=0)
+    sizes = [(tmp_path / kind / "model.safetensors").stat().st_size for kind in ("half", "exact")]
+    assert sizes[0] < 0.6 * sizes[1]
+    if name != "paper":  # whose encoder takes seconds to build, for the sake of a classifier that smp throws away
+        halved = DepthUNet.from_pretrained(tmp_path / "half")
+        with torch.inference_mode():
+            torch.testing.assert_close(halved(images), wanted, rtol=0.02, atol=0)
+        assert all(p.dtype == torch.float32 for p in halved.parameters())
+    assert sorted(p.name for p in (tmp_path / "exact").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_the_papers_network_is_a_plain_unet(paper_model: DepthUNet) -> None:
+    config = DepthUNetConfig.paper()
+    assert config.dropout > 0 and config.decoder_channels == [512, 256, 128, 64]
+    assert any(isinstance(m, torch.nn.MaxPool2d) for m in paper_model.modules())
+    assert all(m.kernel_size in ((3, 3), (1, 1)) for m in paper_model.modules() if isinstance(m, torch.nn.Conv2d))
+
+
+# --- forward -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 96), (100, 41)])
+def test_forward_takes_any_size(tiny_model: DepthUNet, size: tuple[int, int]) -> None:
+    with torch.inference_mode():
+        assert tiny_model(torch.rand(1, 3, *size)).shape == (1, 1, *size)
+
+
+def test_an_equal_step_of_the_logit_is_an_equal_ratio_of_depths(tiny_model: DepthUNet) -> None:
+    config = tiny_model.config
+    head = tiny_model.unet.segmentation_head[0]
+    torch.nn.init.zeros_(head.weight)
+    answers = []
+    for logit in (-50.0, 0.0, 50.0):
+        torch.nn.init.constant_(head.bias, logit)
+        with torch.inference_mode():
+            answers.append(tiny_model(torch.rand(1, 3, 32, 32)).mean().item())
+    middle = (config.min_depth * config.max_depth) ** 0.5
+    assert answers == pytest.approx([config.min_depth, middle, config.max_depth], rel=1e-5)
+
+
+def test_the_normalisation_is_the_models_own(tiny_config: DepthUNetConfig) -> None:
+    other = DepthUNetConfig.from_dict({**tiny_config.to_dict(), "image_mean": [0, 0, 0], "image_std": [1, 1, 1]})
+    torch.manual_seed(0)
+    normal, plain = DepthUNet(tiny_config).eval(), DepthUNet(other).eval()
+    plain.load_state_dict(normal.state_dict())
+    images = torch.rand(1, 3, 64, 96)
+    mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (tiny_config.image_mean, tiny_config.image_std))
+    with torch.inference_mode():
+        torch.testing.assert_close(normal(images), plain((images - mean) / std))
+
+
+def test_dropout_only_in_training(paper_model: DepthUNet) -> None:
+    model = paper_model
+    images = torch.rand(1, 3, 32, 64)
+    with torch.no_grad():
+        model.eval()
+        assert torch.equal(model(images), model(images))
+        for module in model.modules():  # so that only dropout can tell two passes apart
+            if not isinstance(module, torch.nn.BatchNorm2d):
+                module.training = True
+        assert not torch.equal(model(images), model(images))
+        before = model.predict(np.zeros((32, 64, 3), np.uint8)).depth
+        assert np.array_equal(before, model.predict(np.zeros((32, 64, 3), np.uint8)).depth)
+
+
+# --- predict -----------------------------------------------------------------------------------------------------
+
+SIZES = [(120, 160), (160, 120), (1, 1), (1, 500), (500, 1), (33, 47), (64, 96), (97, 301), (700, 30), (240, 320)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_depth_map_has_the_size_of_the_photo(tiny_model: DepthUNet, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    prediction = tiny_model.predict(image)
+    assert prediction.depth.shape == size and prediction.depth.dtype == np.float32
+    assert np.isfinite(prediction.depth).all() and (prediction.depth > 0).all()
+    assert (prediction.camera.height, prediction.camera.width) == size
+
+
+def test_network_size_keeps_shape_and_area(tiny_model: DepthUNet) -> None:
+    rows, columns = tiny_model.config.input_size
+    assert tiny_model.network_size(rows, columns) == (rows, columns)
+    assert tiny_model.network_size(rows * 7, columns * 7) == (rows, columns)
+    assert tiny_model.network_size(columns, rows) == (columns, rows)
+    for height, width in SIZES:
+        size = tiny_model.network_size(height, width)
+        assert all(side % 32 == 0 and side >= 32 for side in size)
+        assert size[0] * size[1] <= 2.5 * rows * columns
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_a_batch_is_its_photos_in_their_order(tiny_model: DepthUNet, photo: Path, batch_size: int) -> None:
+    rng = np.random.default_rng(1)
+    arrays = [rng.integers(0, 255, (*size, 3), dtype=np.uint8) for size in SIZES[:5]]
+    images = [arrays[0], photo, arrays[1], Image.fromarray(arrays[2]), arrays[0][:, ::-1], str(photo), *arrays[3:]]
+    cameras = [None, None, Camera.from_fov(120, 160, 90), None, Camera.from_fov(160, 120, 30), None, None, None]
+    together = tiny_model.predict_batch(images, cameras, batch_size=batch_size)
+    assert len(together) == len(images)
+    for image, camera, got in zip(images, cameras, together, strict=True):
+        alone = tiny_model.predict(image, camera)
+        np.testing.assert_allclose(got.depth, alone.depth, rtol=1e-4)
+        assert got.camera == alone.camera and got.name == alone.name
+    assert [p.name for p in together if p.name] == ["room.jpg", "room.jpg"]
+
+
+def test_a_batch_may_be_empty_and_its_mistakes_are_named(tiny_model: DepthUNet) -> None:
+    assert tiny_model.predict_batch([]) == []
+    image = np.zeros((32, 32, 3), np.uint8)
+    with pytest.raises(ValueError, match="2 images but 1 cameras"):
+        tiny_model.predict_batch([image, image], [None])
+    with pytest.raises(ValueError, match="batch_size"):
+        tiny_model.predict_batch([image], batch_size=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predict_leaves_the_model_as_it_was(tiny_model: DepthUNet, photo: Path, training: bool) -> None:
+    tiny_model.train(training)
+    before = {key: value.clone() for key, value in tiny_model.state_dict().items()}
+    tiny_model.predict(photo)
+    with pytest.raises(FileNotFoundError):
+        tiny_model.predict("nothing.jpg")
+    assert all(module.training == training for module in tiny_model.modules())
+    assert all(torch.equal(value, before[key]) for key, value in tiny_model.state_dict().items())
+
+
+def test_a_prediction_can_be_worked_with(tiny_model: DepthUNet, photo: Path) -> None:
+    depth = tiny_model.predict(photo).depth
+    assert depth.flags.writeable and depth.flags.owndata or depth.base is not None
+    depth[0, 0] = 1.0
+    assert torch.from_numpy(depth).requires_grad_().sum().item() > 0  # no memory of inference mode
+
+
+def test_a_reduced_decoding_predicts_as_the_whole_picture(tiny_model: DepthUNet, photo: Path, tmp_path: Path) -> None:
+    with Image.open(photo) as image:
+        large = image.resize((2400, 1800), Image.Resampling.BICUBIC)
+    large.save(tmp_path / "large.jpg", quality=95)
+    with Image.open(tmp_path / "large.jpg") as decoded:
+        whole = tiny_model.predict(np.asarray(decoded)).depth
+    reduced = tiny_model.predict(tmp_path / "large.jpg").depth
+    assert reduced.shape == (1800, 2400)
+    assert np.abs(reduced / whole - 1).max() < 0.02
+
+
+# --- loading -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tiny_model: DepthUNet, tmp_path: Path) -> Path:
+    tiny_model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change_weights(folder: Path, change: object) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def change_config(folder: Path, **values: object) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, **values}))
+
+
+KEY = "unet.segmentation_head.0.weight"
+DAMAGES = {
+    "a renamed tensor": (lambda f: change_weights(f, lambda t: t.update({KEY + "s": t.pop(KEY)})), KEY),
+    "a missing tensor": (lambda f: change_weights(f, lambda t: t.pop(KEY)), f"1 missing.*{KEY}"),
+    "one too many": (lambda f: change_weights(f, lambda t: t.update(more=torch.ones(3))), "1 unknown.*more"),
+    "a wrong shape": (lambda f: change_weights(f, lambda t: t.update({KEY: t[KEY][:, :3].clone()})), f"shape.*{KEY}"),
+    "another width": (lambda f: change_config(f, decoder_channels=[8, 8, 8, 8, 16]), "does not fit"),
+    "another encoder": (lambda f: change_config(f, encoder="resnet18"), "does not fit"),
+    "an unknown encoder": (lambda f: change_config(f, encoder="resnet3"), "resnet3"),
+    "an unknown key": (lambda f: change_config(f, colour="blue"), "colour"),
+    "a newer format": (lambda f: change_config(f, format_version=99), "upgrade depth_unet"),
+    "a wrong value": (lambda f: change_config(f, max_depth=0.1), "max_depth"),
+    "a wrong type": (lambda f: change_config(f, input_size="64x96"), "input_size"),
+    "no json": (lambda f: (f / "config.json").write_text("{"), "config.json"),
+    "no text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json"),
+    "a list": (lambda f: (f / "config.json").write_text("[]"), "config.json"),
+    "cut off": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-99]),
+        "damaged",
+    ),
+    "cut short": (lambda f: (f / "model.safetensors").write_bytes(b"\x10"), "damaged"),
+    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "damaged"),
+    "a page": (lambda f: (f / "model.safetensors").write_text("<html>404</html>" * 9), "damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_is_refused(saved: Path, damage: str) -> None:
+    change, words = DAMAGES[damage]
+    change(saved)
+    with pytest.raises(ValueError, match=words):
+        DepthUNet.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(saved: Path, file: str) -> None:
+    (saved / file).unlink()
+    with pytest.raises(FileNotFoundError, match=file):
+        DepthUNet.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("name", ["./no/such/folder", "nothing", "a/b/c", ""])
+def test_neither_folder_nor_repository(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        DepthUNet.from_pretrained(name)
+
+
+def test_a_folder_is_loaded_without_the_network(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("the network was asked for")
+
+    for name in ("connect", "connect_ex", "sendto", "bind"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    DepthUNet.from_pretrained(saved).predict(photo)
+    monkeypatch.chdir(saved.parent.parent)  # a folder of the form owner/name is a folder all the same
+    DepthUNet.from_pretrained(f"{saved.parent.name}/{saved.name}")
+    for name in ("tu-tf_efficientnet_lite0", "resnet18", "densenet121"):
+        DepthUNet(DepthUNetConfig.for_encoder(name, **NARROW))
+
+
+def test_files_without_batch_counters_load(saved: Path, tiny_model: DepthUNet, photo: Path) -> None:
+    def forget(tensors: dict) -> None:
+        for key in [key for key in tensors if key.endswith("num_batches_tracked")]:
+            del tensors[key]
+
+    change_weights(saved, forget)
+    np.testing.assert_array_equal(
+        DepthUNet.from_pretrained(saved).predict(photo).depth, tiny_model.predict(photo).depth
+    )
+
+
+def test_saving_again_replaces_whole_files(saved: Path, tiny_config: DepthUNetConfig, photo: Path) -> None:
+    torch.manual_seed(5)
+    other = DepthUNet(tiny_config)
+    other.save_pretrained(saved)
+    np.testing.assert_array_equal(DepthUNet.from_pretrained(saved).predict(photo).depth, other.predict(photo).depth)
+    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+# --- encoders ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["resnet3", "tu-resnet3", "", "tu-", "../resnet18"])
+def test_an_unknown_encoder_is_named(name: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"encoder.*{name}"):
+        DepthUNet(DepthUNetConfig.for_encoder(name))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "file"),
+    [
+        ("tu-tf_efficientnet_lite0", "tf_efficientnet_lite0_timm.safetensors"),
+        ("tu-tf_efficientnet_lite2", "tf_efficientnet_lite2_timm.safetensors"),
+        ("mobilenet_v2", "mobilenet_v2_torchvision_features.safetensors"),
+    ],
+)
+def test_real_encoder_weights(shared: Path, encoder: str, file: str) -> None:
+    path = shared / "encoders" / file
+    model = DepthUNet(DepthUNetConfig.for_encoder(encoder, **NARROW), encoder_weights=path)
+    stored = load_file(path)
+    loaded = model.unet.encoder.state_dict()
+    matched = [key for key in loaded if key.removeprefix("model.") in stored]
+    assert len(matched) > 0.8 * len(loaded)
+    for key in matched:
+        torch.testing.assert_close(loaded[key], stored[key.removeprefix("model.")].to(loaded[key].dtype))
+
+
+def test_encoder_weights_of_timm_and_of_torchvision_form(tmp_path: Path) -> None:
+    for name, classifier in (
+        ("tu-tf_efficientnet_lite0", "classifier.weight"),
+        ("mobilenet_v2", "classifier.1.weight"),
+    ):
+        config = DepthUNetConfig.for_encoder(name, **NARROW)
+        source = DepthUNet(config).unet.encoder.state_dict()
+        tensors = {key.removeprefix("model."): value.contiguous() for key, value in source.items()}
+        save_file({**tensors, classifier: torch.ones(10, 1280)}, tmp_path / "encoder.safetensors")
+        loaded = DepthUNet(config, tmp_path / "encoder.safetensors").unet.encoder.state_dict()
+        assert all(torch.equal(loaded[key], value) for key, value in source.items())
+
+
+def test_encoder_weights_that_do_not_fit(tmp_path: Path, tiny_config: DepthUNetConfig) -> None:
+    path = tmp_path / "encoder.safetensors"
+    with pytest.raises(FileNotFoundError, match="encoder.safetensors"):
+        DepthUNet(tiny_config, path)
+    save_file({"features.0.0.weight": torch.ones(3, 3)}, path)
+    with pytest.raises(ValueError, match="encoder.safetensors does not fit"):
+        DepthUNet(tiny_config, path)
+    path.write_bytes(b"no tensors at all")
+    with pytest.raises(ValueError, match="encoder.safetensors"):
+        DepthUNet(tiny_config, path)
+
+
+def test_the_encoders_origin_is_not_saved(tmp_path: Path, tiny_config: DepthUNetConfig) -> None:
+    DepthUNet(tiny_config).save_pretrained(tmp_path)
+    assert "weights" not in (tmp_path / "config.json").read_text()
+
+
+def test_no_hub_to_download_an_encoder_from(tiny_config: DepthUNetConfig) -> None:
+    with pytest.raises(ConnectionError, match="mobilenet_v2.*safetensors"):
+        DepthUNet(tiny_config, "imagenet")

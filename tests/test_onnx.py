@@ -1,0 +1,126 @@
+"""The ONNX file says what the model says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
+
+onnx = pytest.importorskip("onnx", reason="the optional package onnx is not installed")
+pytest.importorskip("onnxruntime", reason="the optional package onnxruntime is not installed")
+
+from depth_unet.onnx import (  # noqa: E402
+    OnnxDepthUNet,
+    calibration_photos,
+    export,
+    largest_difference,
+    main,
+    quantize,
+)
+
+# TensorFlow's padding depends on the size: the hardest case for a file in which all sizes are free.
+ENCODERS = ["mobilenet_v2", "tu-tf_efficientnet_lite0", "vgg13_bn"]
+
+
+@pytest.fixture
+def lively_model(tiny_config: DepthUNetConfig) -> DepthUNet:
+    """A new model whose depths differ from place to place."""
+    torch.manual_seed(1)
+    model = DepthUNet(tiny_config).eval()
+    with torch.no_grad():
+        model.unet.segmentation_head[0].weight *= 10
+    return model
+
+
+@pytest.fixture
+def file(lively_model: DepthUNet, tmp_path: Path) -> Path:
+    return export(lively_model, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_the_file_computes_what_the_network_computes_at_any_size(encoder: str, tmp_path: Path):
+    torch.manual_seed(0)
+    channels = [8, 8, 8, 8] if encoder == "vgg13_bn" else [8, 8, 8, 8, 8]
+    model = DepthUNet(DepthUNetConfig.for_encoder(encoder, decoder_channels=channels, input_size=[64, 96]))
+    path = export(model, tmp_path / "model.onnx")
+    rng = np.random.default_rng(0)
+    sizes = [tuple(map(int, size)) for size in rng.integers((1, 33, 33), (4, 140, 140), (5, 3))]
+    assert largest_difference(model, path, [(1, 64, 96), (3, 32, 32), (1, 33, 47), *sizes]) < 1e-3
+
+
+def test_exporting_leaves_the_model_as_it_was(tiny_model: DepthUNet, tmp_path: Path):
+    tiny_model.train()
+    before = {key: value.clone() for key, value in tiny_model.state_dict().items()}
+    export(tiny_model, tmp_path / "model.onnx")
+    assert tiny_model.training
+    assert all(torch.equal(value, before[key]) for key, value in tiny_model.state_dict().items())
+
+
+def test_predictions_are_the_same_down_to_the_camera(lively_model: DepthUNet, file: Path, photo: Path):
+    lively_model.name = "kept in the file"
+    runner = OnnxDepthUNet(export(lively_model, file))
+    assert runner.config == lively_model.config
+    array = np.random.default_rng(0).integers(0, 255, (50, 130, 3), dtype=np.uint8)
+    images, cameras = [photo, array, photo], [None, Camera.from_fov(130, 50, 90), Camera.from_fov(160, 120, 40)]
+    ours = runner.predict_batch(images, cameras, batch_size=2)
+    for mine, theirs in zip(ours, lively_model.predict_batch(images, cameras), strict=True):
+        assert isinstance(mine, Prediction)
+        np.testing.assert_allclose(mine.depth, theirs.depth, rtol=1e-3)
+        assert (mine.camera, mine.name, mine.model) == (theirs.camera, theirs.name, "kept in the file")
+    np.testing.assert_allclose(runner.predict(photo).depth, ours[0].depth, rtol=1e-3)
+
+
+def test_eight_bits_are_smaller_and_close(lively_model: DepthUNet, file: Path, photo: Path, tmp_path: Path):
+    small = quantize(file, tmp_path / "int8.onnx", [photo] * 3)
+    assert small.stat().st_size < 0.5 * file.stat().st_size
+    runner = OnnxDepthUNet(small)
+    assert runner.config == lively_model.config
+    depth, exact = runner.predict(photo).depth, lively_model.predict(photo).depth
+    assert np.mean(np.abs(depth - exact) / exact) < 0.1
+    with pytest.raises(ValueError, match="needs photos"):
+        quantize(file, tmp_path / "none.onnx", [])
+
+
+def test_calibration_photos_are_spread_over_a_folder(tmp_path: Path, photo: Path):
+    for index in range(10):
+        (tmp_path / f"{index}.jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert [path.name for path in calibration_photos(tmp_path, 4)] == ["0.jpg", "3.jpg", "6.jpg", "9.jpg"]
+    assert len(calibration_photos(tmp_path, 99)) == 10
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no pictures"):
+        calibration_photos(tmp_path / "empty")
+
+
+def test_other_files_are_refused(file: Path, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="no ONNX file"):
+        OnnxDepthUNet(tmp_path / "none.onnx")
+    (tmp_path / "half.onnx").write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="damaged"):
+        OnnxDepthUNet(tmp_path / "half.onnx")
+    graph = onnx.load(file)
+    for about, wanted in (({}, "is no DepthUNet"), ({"depth_unet_config": '{"encoder": 3}'}, "cannot be used")):
+        del graph.metadata_props[:]
+        onnx.helper.set_model_props(graph, about)
+        onnx.save(graph, tmp_path / "other.onnx")
+        with pytest.raises(ValueError, match=wanted):
+            OnnxDepthUNet(tmp_path / "other.onnx")
+
+
+def test_a_folder_with_the_file_loads(file: Path, photo: Path):
+    loaded = OnnxDepthUNet.from_pretrained(file.parent, threads=1)
+    assert loaded.name == file.parent.name and loaded.predict(photo).depth.shape == (120, 160)
+    with pytest.raises(FileNotFoundError, match=r"holds no model\.onnx"):
+        OnnxDepthUNet.from_pretrained(file.parent.parent)
+
+
+def test_the_command(tiny_model: DepthUNet, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    tiny_model.save_pretrained(tmp_path / "model")
+    output = tmp_path / "new" / "out.onnx"
+    assert main([str(tmp_path / "model"), str(output), "--int8", str(photo.parent)]) == 0
+    assert "differs from torch by at most" in capsys.readouterr().out
+    assert {path.name for path in output.parent.iterdir()} == {"out.onnx", "out_int8.onnx"}
+    assert main([str(tmp_path / "none"), str(output)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

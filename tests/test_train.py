@@ -1,0 +1,497 @@
+"""Training goes on where it stopped, keeps what is best, and says what is wrong."""
+
+import argparse
+import csv
+import json
+import math
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from scenes import write_diode, write_rgbd
+from torch.utils.data import Dataset, Subset
+
+from depth_unet import DepthSample, DepthUNet, DepthUNetConfig, RgbdFolder
+from depth_unet.samples import SampleError
+from train.__main__ import main
+from train.checkpoint import load_checkpoint, save_checkpoint
+from train.config import TrainConfig
+from train.data import open_data, open_split
+from train.evaluate import evaluate, mean_over_frames
+from train.history import COLUMNS, write_atomically
+from train.loop import BEST, TrainingError, fit, learning_rate
+
+ROOT = Path(__file__).parent.parent
+MODEL = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
+RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3, ema_decay=0.9)
+ONE_EPOCH = replace(RUN, epochs=1)
+TINY_NETWORK = ["--encoder", "mobilenet_v2", "--decoder-channels", *"88888", "--input-size", "32x64"]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pairs of 72x96."""
+    return write_rgbd(tmp_path_factory.mktemp("recording") / "data", 8)
+
+
+@pytest.fixture(scope="module")
+def data(recording: Path) -> RgbdFolder:
+    return RgbdFolder(recording)
+
+
+def new_model(seed: int = 0, config: DepthUNetConfig = MODEL) -> DepthUNet:
+    torch.manual_seed(seed)
+    return DepthUNet(config)
+
+
+def run(data: Dataset, output: Path, config: TrainConfig = RUN, seed: int = 0, **options: object) -> list[dict]:
+    return fit(new_model(seed), Subset(data, range(6)), Subset(data, range(6, 8)), config, output, **options)
+
+
+def lasting(rows: list[dict]) -> list[dict]:
+    """The history without the time that it took."""
+    return [{key: value for key, value in row.items() if key != "step_ms"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(data: RgbdFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+    """A run of two epochs of three steps, without a break."""
+    output = tmp_path_factory.mktemp("run")
+    return output, run(data, output)
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    a, b = load_file(one / "last.safetensors"), load_file(other / "last.safetensors")
+    assert a.keys() == b.keys()
+    assert not [key for key in a if not torch.equal(a[key], b[key])]
+    assert (one / BEST / "model.safetensors").read_bytes() == (other / BEST / "model.safetensors").read_bytes()
+
+
+# --- resuming ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stops", [(1,), (3,), (2, 1, 2), (6,)])
+def test_a_run_with_breaks_is_the_run_without(
+    data: RgbdFolder, finished: tuple[Path, list[dict]], tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    """To the last bit, dropout and averages included: within an epoch, at its end and at the end of the run."""
+    for number, stop in enumerate(stops):
+        run(data, tmp_path, seed=number, resume=number > 0, stop_after_steps=stop)
+    rows = run(data, tmp_path, seed=99, resume=True)
+    assert lasting(rows) == lasting(finished[1])
+    assert_same_state(tmp_path, finished[0])
+
+
+def test_workers_change_nothing(data: RgbdFolder, finished: tuple[Path, list[dict]], tmp_path: Path) -> None:
+    run(data, tmp_path, workers=1, stop_after_steps=2)
+    rows = run(data, tmp_path, seed=9, workers=1, resume=True)
+    assert lasting(rows) == lasting(finished[1])
+    assert_same_state(tmp_path, finished[0])
+
+
+def test_resuming_what_is_done_does_nothing(
+    data: RgbdFolder, finished: tuple[Path, list[dict]], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    rows = finished[1]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert run(data, tmp_path, seed=3, resume=True) == rows
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+def test_a_run_is_neither_overwritten_nor_made_up(data: RgbdFolder, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no .*resume"):
+        run(data, tmp_path / "new", resume=True)
+    run(data, tmp_path, stop_after_steps=1)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="--resume"):
+        run(data, tmp_path)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_other_options_are_told(data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(data, tmp_path, stop_after_steps=1)
+    capsys.readouterr()
+    run(data, tmp_path, TrainConfig(epochs=2, batch_size=2, learning_rate=1e-3), resume=True, stop_after_steps=1)
+    assert "options differ" in capsys.readouterr().out
+
+
+def command(recording: Path, output: Path, *more: str) -> list[str]:
+    return ["--data", f"rgbd:{recording}", "--output", str(output), "--batch-size", "2", *TINY_NETWORK, *more]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the processes that read data, too; here they are what training waits for."""
+    recording, output = write_rgbd(tmp_path / "data", 6, size=(600, 800)), tmp_path / "run"
+    program = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "train",
+            *command(recording, output, "--epochs", "500", "--workers", "1", "--threads", "1"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while not (output / "history.csv").exists() and program.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.killpg(program.pid, signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+    finally:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.communicate()
+    assert program.returncode == 130, out + err
+    assert "Traceback" not in err and "--resume" in out and str(output / "last.safetensors") in out
+    with safe_open(output / "last.safetensors", "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    done = len(progress["rows"])
+    assert progress["epoch"] >= 1 and done >= 1
+    assert main(command(recording, output, "--epochs", str(done + 1), "--workers", "0", "--resume")) == 0
+    assert len((output / "history.csv").read_text().splitlines()) == done + 2
+
+
+# --- checkpoints -------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_safetensors_and_json(finished: tuple[Path, list[dict]]) -> None:
+    with safe_open(finished[0] / "last.safetensors", "pt") as file:
+        names = {key.partition("/")[0] for key in file.keys()}  # noqa: SIM118
+        progress = json.loads(file.metadata()["progress"])
+    assert names == {"model", "average", "optimizer", "random"}
+    assert progress["config"] == RUN.to_dict() and progress["model"] == MODEL.to_dict()
+
+
+def test_nothing_half_written_is_left(finished: tuple[Path, list[dict]]) -> None:
+    assert not list(finished[0].rglob("*.part"))
+
+
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            write_atomically(path, b"new" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"old"
+    write_atomically(path, "newer")
+    assert path.read_bytes() == b"newer" and os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "text", "empty", "another file", "another network"])
+def test_a_checkpoint_that_cannot_be_resumed(
+    data: RgbdFolder, finished: tuple[Path, list[dict]], tmp_path: Path, damage: str
+) -> None:
+    source, path = finished[0], tmp_path / "last.safetensors"
+    whole = (source / "last.safetensors").read_bytes()
+    if damage == "another network":
+        path.write_bytes(whole)
+        other = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[16] * 5, input_size=[32, 64])
+        with pytest.raises(ValueError, match="another network"):
+            fit(new_model(0, other), data, data, RUN, tmp_path, resume=True)
+        return
+    model = (source / BEST / "model.safetensors").read_bytes()
+    path.write_bytes({"cut off": whole[:-100], "text": b"abc" * 99, "empty": b"", "another file": model}[damage])
+    with pytest.raises(ValueError, match="last.safetensors is not a checkpoint"):
+        run(data, tmp_path, resume=True)
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    def made(seed: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(seed)
+        layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        return layer, torch.optim.AdamW(layer.parameters(), lr=0.1)
+
+    layer, optimizer = made(0)
+    for _ in range(3):
+        layer(torch.rand(1, 3, 8, 8)).sum().backward()
+        optimizer.step()
+    save_checkpoint(tmp_path / "x", {"layer": layer}, optimizer, {"rows": [0.1, 1 / 3], "best": math.inf})
+    wanted_random = torch.rand(3)
+    other, its_optimizer = made(1)
+    assert load_checkpoint(tmp_path / "x", {"layer": other}, its_optimizer) == {"rows": [0.1, 1 / 3], "best": math.inf}
+    assert torch.equal(torch.rand(3), wanted_random)
+    torch.testing.assert_close(other.state_dict(), layer.state_dict(), rtol=0, atol=0)
+    wanted, got = optimizer.state_dict()["state"], its_optimizer.state_dict()["state"]
+    torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+    assert got[0]["exp_avg"].stride() == wanted[0]["exp_avg"].stride()
+
+
+# --- what a run leaves behind ------------------------------------------------------------------------------------
+
+
+def test_history_curves_and_pictures(finished: tuple[Path, list[dict]]) -> None:
+    output, rows = finished
+    with (output / "history.csv").open() as file:
+        read = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in read] == [1, 2]
+    assert set(read[0]) >= {name for name, _, _ in COLUMNS} | {"log", "gradient", "skipped"}
+    for row, wanted in zip(read, rows, strict=True):
+        assert {key: float(value) for key, value in row.items()} == pytest.approx(wanted)
+    assert rows[0]["step_ms"] > 0 and rows[0]["val_median_ratio"] > 0 and 0 <= rows[0]["val_delta1"] <= 1
+    for name in ("curves.png", "epoch_001.jpg", "epoch_002.jpg"):
+        with Image.open(output / name) as image:
+            image.load()
+            assert min(image.size) > 100 and image.convert("L").getextrema()[0] < 100
+
+
+def test_the_logged_loss_is_the_sum_of_its_terms(finished: tuple[Path, list[dict]]) -> None:
+    weights = {"ssim": RUN.ssim_weight, "mare": RUN.mare_weight, "log": RUN.log_weight, "gradient": RUN.gradient_weight}
+    for row in finished[1]:
+        assert row["loss"] == pytest.approx(sum(weight * row[name] for name, weight in weights.items()), rel=1e-4)
+
+
+def test_the_best_is_the_epoch_of_least_abs_rel(data: RgbdFolder, tmp_path: Path) -> None:
+    # A learning rate this high makes the error go up and down.
+    rows = run(data, tmp_path, TrainConfig(epochs=3, batch_size=2, learning_rate=0.02, ema_decay=0.0))
+    errors = [row["val_abs_rel"] for row in rows]
+    best = DepthUNet.from_pretrained(tmp_path / BEST)
+    cap = best.config.min_depth, best.config.max_depth
+    means = mean_over_frames(evaluate(best, Subset(data, range(6, 8)), cap))["none"]
+    assert means["abs_rel"] == pytest.approx(min(errors), rel=0.02)
+    assert means["rmse"] == pytest.approx(rows[errors.index(min(errors))]["val_rmse"], rel=0.02)
+    assert means["median_ratio"] == pytest.approx(rows[errors.index(min(errors))]["val_median_ratio"], rel=0.02)
+
+
+def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Path) -> None:
+    run(data, tmp_path, stop_after_steps=5)
+    path = tmp_path / "last.safetensors"
+    with safe_open(path, "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    before = (tmp_path / BEST / "model.safetensors").read_bytes()
+    save_file(load_file(path), path, {"progress": json.dumps({**progress, "best": 0.0})})
+    run(data, tmp_path, resume=True)
+    assert (tmp_path / BEST / "model.safetensors").read_bytes() == before
+
+
+def test_it_learns(data: RgbdFolder, tmp_path: Path) -> None:
+    four = Subset(data, [0, 1, 2, 3] * 12)
+    config = TrainConfig(epochs=3, batch_size=4, learning_rate=1e-2, ema_decay=0.0, zoom=1.0, colour=0.0, flip=0.0)
+    plain = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[16] * 5, input_size=[32, 64])
+    rows = fit(new_model(0, plain), four, Subset(data, range(1)), config, tmp_path)
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"] and rows[-1]["mare"] < 0.2
+    assert rows[-1]["cross_entropy"] < rows[0]["cross_entropy"]
+
+
+# --- what goes wrong ---------------------------------------------------------------------------------------------
+
+
+class Spoilt(Dataset):
+    """A data set of which some samples show something else."""
+
+    def __init__(self, data: Dataset, change: dict[int, object]) -> None:
+        self.data, self.change = data, change
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> DepthSample:
+        sample = self.data[index]
+        return self.change[index](sample) if index in self.change else sample
+
+
+def unreadable(sample: DepthSample) -> DepthSample:
+    raise SampleError(f"{sample.key}: cannot be read")
+
+
+def not_a_number(sample: DepthSample) -> DepthSample:
+    return sample._replace(image=torch.full_like(sample.image, torch.nan))
+
+
+def too_far(sample: DepthSample) -> DepthSample:
+    return sample._replace(depth=torch.full_like(sample.depth, 5000.0))
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_samples(data: RgbdFolder, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"nan.*(0002, |, 0002).*--learning-rate"):
+        run(Spoilt(data, {2: not_a_number}), tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_sample_is_named(data: RgbdFolder, tmp_path: Path, workers: int) -> None:
+    with pytest.raises(SampleError, match="0003: cannot be read"):
+        run(Spoilt(data, {3: unreadable}), tmp_path, workers=workers)
+
+
+def test_skip_bad_goes_on_and_counts(data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = run(Spoilt(data, {1: unreadable, 4: unreadable}), tmp_path, skip_bad=True, workers=1)
+    assert len(rows) == 2 and [row["skipped"] for row in rows] == [2, 4]
+    assert "2 samples could not be read" in capsys.readouterr().out
+
+
+def test_skip_bad_holds_for_validation(data: RgbdFolder, tmp_path: Path) -> None:
+    spoilt = Spoilt(data, {6: unreadable})
+    with pytest.raises(SampleError, match="0006"):
+        run(spoilt, tmp_path / "strict", ONE_EPOCH)
+    rows = run(spoilt, tmp_path / "lenient", ONE_EPOCH, skip_bad=True)
+    assert len(rows) == 1 and math.isfinite(rows[-1]["val_abs_rel"])
+
+
+def test_nothing_in_range_is_a_bad_sample_too(data: RgbdFolder, tmp_path: Path) -> None:
+    with pytest.raises(SampleError, match="0007"):
+        run(Spoilt(data, {7: too_far}), tmp_path / "strict", ONE_EPOCH)
+    assert len(run(Spoilt(data, {7: too_far}), tmp_path / "lenient", ONE_EPOCH, skip_bad=True)) == 1
+
+
+def test_nothing_at_all_that_can_be_read(data: RgbdFolder, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="not one.*training"):
+        run(Spoilt(data, dict.fromkeys(range(6), unreadable)), tmp_path / "train", skip_bad=True)
+    with pytest.raises(TrainingError, match="not one.*validation"):
+        run(Spoilt(data, {6: unreadable, 7: unreadable}), tmp_path / "val", skip_bad=True)
+
+
+def test_a_training_sample_out_of_range_does_no_harm(data: RgbdFolder, tmp_path: Path) -> None:
+    rows = run(Spoilt(data, {0: too_far, 1: too_far}), tmp_path, ONE_EPOCH)
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+
+
+# --- the schedule and the options --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 1000])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 1.0])
+def test_the_learning_rate_rises_and_falls(steps: int, warmup: float) -> None:
+    rates = [learning_rate(step, steps, 0.01, warmup) for step in range(steps)]
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(0.01) and min(rates) > 0
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert abs(top - warmup * steps) <= 1
+    if steps == 1000 and warmup < 1:
+        assert rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": -1},
+        {"warmup": 1.5},
+        {"zoom": 0.5},
+        {"colour": 1.0},
+        {"flip": 2},
+    ],
+)
+def test_a_wrong_option_is_named(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        TrainConfig(**wrong)
+
+
+# --- the command line --------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_trains_on_rgbd_and_diode(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for split in ("train", "val"):
+        write_diode(tmp_path / "diode", split, "indoors", count=2)
+    output = tmp_path / "run"
+    arguments = command(
+        recording, output, "--epochs", "1", "--workers", "0", "--data", f"diode/indoors:{tmp_path}/diode"
+    )
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "9 samples to train on, 3 to validate" in printed  # 8 pairs less the last tenth, and 2; 1 and 2
+    assert all(title in printed for _, title, _ in COLUMNS) and "best: epoch" in printed
+    settings = json.loads((output / "run.json").read_text())
+    assert settings["train"]["epochs"] == 1 and settings["model"]["input_size"] == [32, 64]
+    best = DepthUNet.from_pretrained(output / BEST)
+    assert best.config.to_dict() == settings["model"]
+    # and on from there
+    again = ["--data", f"rgbd:{recording}", "--val-data", f"diode:{tmp_path}/diode", "--model", str(output / BEST)]
+    assert (
+        main([*again, "--output", str(tmp_path / "more"), "--epochs", "1", "--batch-size", "4", "--workers", "0"]) == 0
+    )
+    assert "8 samples to train on, 2 to validate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--data", "kitti:/tmp"], "KIND:PATH.*kitti:/tmp"),
+        (["--data", "rgbd"], "KIND:PATH"),
+        (["--data", "rgbd:"], "KIND:PATH"),
+        (["--data", "rgbd/indoors:/tmp"], "KIND:PATH"),
+        (["--data", "diode/garden:/tmp"], "garden"),
+        (["--data", "rgbd:/no/such/place"], "/no/such/place"),
+        (["--val-data", "diode:/no/such/place"], "/no/such/place"),
+        (["--encoder", "resnet5"], "resnet5"),
+        (["--encoder-weights", "/no/weights.safetensors"], "/no/weights.safetensors"),
+        (["--model", "./no/model"], "no/model"),
+        (["--preset", "paper"], "paper"),
+        (["--max-depth", "0.1"], "max_depth"),
+        (["--batch-size", "100"], "--batch-size"),
+        (["--epochs", "0"], "epochs"),
+        (["--resume"], "resume"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture, change: list[str], words: str
+) -> None:
+    assert main([*command(recording, tmp_path / "run", "--workers", "0"), *change]) == 2
+    error = capsys.readouterr().err
+    assert re.search(words, error) and "Traceback" not in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_corrupt_file_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    recording = write_rgbd(tmp_path / "data", 8)
+    (recording / "0002.png").write_bytes(b"no depth map")
+    assert main(command(recording, tmp_path / "run", "--epochs", "2", "--workers", "1")) == 2
+    assert "\nerror: 0002: " in "\n" + capsys.readouterr().err.replace("\r", "\n")
+    assert main(command(recording, tmp_path / "run", "--epochs", "2", "--workers", "0", "--skip-bad", "--resume")) == 0
+
+
+def test_help_shows_defaults_and_units(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert stopped.value.code == 0
+    for option, default in (("--epochs", "40"), ("--batch-size", "8"), ("--checkpoint-minutes", "10.0")):
+        assert re.search(rf"{option} .*?\(default: {default}\)", text)
+    assert "metres" in text and "minutes" in text and "HEIGHTxWIDTH in pixels" in text
+
+
+def test_every_field_is_an_option() -> None:
+    parser = argparse.ArgumentParser()
+    TrainConfig.add_options(parser)
+    assert TrainConfig.from_options(parser.parse_args([])) == TrainConfig()
+    given = parser.parse_args(["--epochs", "3", "--edge-weight", "0", "--learning-rate", "1e-4", "--seed", "7"])
+    assert TrainConfig.from_options(given) == TrainConfig(epochs=3, edge_weight=0.0, learning_rate=1e-4, seed=7)
+
+
+# --- data by name ------------------------------------------------------------------------------------------------
+
+
+def test_validation_never_trains(recording: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_diode(tmp_path, split, "outdoor", count=3)
+    training, validation = open_split([f"rgbd:{recording}", f"diode:{tmp_path}"], [])
+    keys = [[sample.key for sample in part] for part in (training, validation)]
+    assert keys[0][:7] == [f"{n:04d}" for n in range(7)] and keys[1][0] == "0007"
+    assert len(keys[0]) == 7 + 3 and len(keys[1]) == 1 + 3
+    alone, other = open_split([f"rgbd:{recording}"], [f"diode/outdoor:{tmp_path}"])
+    assert len(alone) == 8 and len(other) == 3
+    assert len(open_data(f"diode/outdoor:{tmp_path}", "val")) == 3

@@ -1,0 +1,305 @@
+"""`python -m train.publish`: a trained model, measured and described, as a repository on a hub."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, errors
+from torch.utils.data import Dataset
+
+from depth_unet import DepthUNet
+from depth_unet.hub import HTTPError
+from depth_unet.model import CONFIG_FILE, WEIGHTS_FILE
+from depth_unet.onnx import ONNX_FILE, export, largest_difference
+from train import data
+from train.evaluate import measure
+from train.history import write_atomically
+from train.loop import BEST
+from train.model_card import SOURCES, Measured, model_card, read_history
+
+CARD, HISTORY, CURVES, SAMPLES, RUN = "README.md", "history.csv", "curves.png", "samples.jpg", "run.json"
+OWNED = (CONFIG_FILE, WEIGHTS_FILE, CARD, HISTORY, CURVES, SAMPLES, ONNX_FILE)
+LARGEST_DIFFERENCE = 1e-3  # relative, between torch and the ONNX file
+
+
+class PublishError(RuntimeError):
+    """Nothing, or not all, was published; the message says why and what to do, and never holds a token."""
+
+
+class Destination(NamedTuple):
+    """Where a model is published.
+
+    Args:
+        repo: owner/name.
+        private: make the repository private if it does not exist yet.
+        revision: branch; made if it is not there.
+        create_pr: propose the change instead of making it.
+        tag: name for the new commit, e.g. "v1".
+    """
+
+    repo: str
+    private: bool = False
+    revision: str = "main"
+    create_pr: bool = False
+    tag: str | None = None
+
+
+def assemble(
+    model: Path,
+    repo: str,
+    folder: Path,
+    datasets: dict[str, Dataset],
+    *,
+    trained_on: list[str] | None = None,
+    cap: tuple[float, float] = (0.3, 10.0),
+    onnx: bool = False,
+    samples: bool = False,
+) -> list[Path]:
+    """Write all that is published into an empty folder.
+
+    Args:
+        model: folder of a run (its best checkpoint is taken, with its history), or of a saved model.
+        repo: owner/name, for the examples in the model card.
+        folder: to write into; made if it is not there.
+        datasets: by name, what to measure the model on. Without any, a run's own validation is quoted.
+        trained_on: keys of `SOURCES`; by default what the run noted.
+        cap: (nearest, farthest) metres that are scored.
+        onnx: add the ONNX file.
+        samples: add the run's picture of validation samples, which shows frames of its data.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileNotFoundError: no model there.
+        ValueError: damaged, or not known what it was trained on or how good it is.
+    """
+    run_folder = model if (model / BEST / CONFIG_FILE).is_file() else None
+    weights = model / BEST if run_folder else model
+    loaded = DepthUNet.from_pretrained(weights)
+    run = json.loads((model / RUN).read_text("utf-8")) if (model / RUN).is_file() else None
+    history = read_history(model / HISTORY) if (model / HISTORY).is_file() else []
+    trained_on = trained_on or (run or {}).get("trained_on")
+    if not trained_on:
+        raise ValueError(f"say what {model} was trained on, for its licence: --trained-on {' or '.join(SOURCES)}")
+    if not datasets and not history:
+        raise ValueError(f"{model} has no history.csv to quote: give --data to measure it on")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        shutil.copyfile(weights / name, folder / name)
+    for name in (HISTORY, CURVES):
+        if (model / name).is_file():
+            shutil.copyfile(model / name, folder / name)
+    best = min(history, key=lambda row: row["val_abs_rel"], default=None)
+    if samples and best and (picture := model / f"epoch_{best['epoch']:03.0f}.jpg").is_file():
+        shutil.copyfile(picture, folder / SAMPLES)
+    if onnx:
+        export(loaded, folder / ONNX_FILE)
+        rows, columns = loaded.config.input_size
+        found = largest_difference(loaded, folder / ONNX_FILE, [(1, rows, columns), (2, rows - 5, columns + 9)])
+        if found > LARGEST_DIFFERENCE:
+            raise ValueError(f"the ONNX file differs from the model by {found:.1e} of the depth, too much to publish")
+    measured = [measure(loaded, dataset, name, cap)[0] for name, dataset in datasets.items()]
+    measured = measured or [_quoted(best, trained_on)]
+    names = [path.name for path in folder.iterdir()]
+    card = model_card(loaded, repo, measured, trained_on, run, history, names)
+    write_atomically(folder / CARD, card)
+    return sorted(folder / name for name in OWNED if (folder / name).is_file())
+
+
+def _quoted(best: dict[str, float], trained_on: list[str]) -> Measured:
+    """What the run itself found at its best epoch."""
+    means = {"none": {name: best[f"val_{name}"] for name in ("abs_rel", "rmse", "delta1", "median_ratio")}}
+    protocol = "the run's own validation data, whole frames, prediction at full resolution, mean over frames"
+    cells = [f"{means['none'][name]:.4f}" for name in ("abs_rel", "rmse", "delta1", "median_ratio")]
+    table = (
+        f"| alignment | abs_rel | rmse | delta1 | median p/t |\n|---|---|---|---|---|\n| none | {' | '.join(cells)} |"
+    )
+    return Measured("validation", " and ".join(trained_on), protocol, means, table)
+
+
+def check_access(destination: Destination) -> None:
+    """Find out early, before anything is trained or measured, whether publishing can work.
+
+    Raises:
+        PublishError: no token, one that the hub refuses or that may not write, or the hub cannot be reached.
+        ValueError: the destination contradicts itself.
+    """
+    if destination.tag and destination.create_pr:
+        raise ValueError("a proposal is not tagged: leave out --tag, and tag when it is merged")
+    if destination.create_pr and destination.revision != "main":
+        raise ValueError("a proposal goes to the main branch: leave out --revision")
+    api = HfApi(library_name="depth_unet")
+    with _explained(destination.repo):
+        role = api.whoami().get("auth", {}).get("accessToken", {}).get("role")
+        if role == "read":
+            raise PublishError(
+                f"this token may only read; publishing {destination.repo} needs one that may write: `hf auth login`"
+            )
+        if destination.tag and _exists(api, destination.repo):
+            tags = [ref.name for ref in api.list_repo_refs(destination.repo).tags]
+            if destination.tag in tags:
+                raise PublishError(f"{destination.repo} has a tag {destination.tag} already: choose another")
+
+
+def upload(folder: Path, destination: Destination) -> str:
+    """Publish the files of a folder made by `assemble`, in one commit: all of them or none.
+
+    Files of an earlier publication that this one lacks (an ONNX file of older weights, say) go in the same commit.
+
+    Returns:
+        Address of the commit, or of the proposal.
+
+    Raises:
+        PublishError: nothing was published, or not tagged.
+    """
+    check_access(destination)
+    repo, api = destination.repo, HfApi(library_name="depth_unet")
+    files = {name: folder / name for name in OWNED if (folder / name).is_file()}
+    with _explained(destination.repo):
+        api.create_repo(repo, private=True if destination.private else None, exist_ok=True)
+        if destination.revision != "main":
+            api.create_branch(repo, branch=destination.revision, exist_ok=True)
+        head = api.model_info(repo, revision=destination.revision)
+        there = {sibling.rfilename for sibling in head.siblings or []}
+        commit = api.create_commit(
+            repo,
+            [CommitOperationAdd(name, path) for name, path in files.items()]
+            + [CommitOperationDelete(name) for name in OWNED if name in there and name not in files],
+            commit_message=f"Publish {repo.partition('/')[2]}" + (f" {destination.tag}" if destination.tag else ""),
+            revision=destination.revision,
+            create_pr=destination.create_pr,
+            parent_commit=head.sha,  # if somebody else published meanwhile, the hub refuses
+        )
+    if destination.tag:
+        try:
+            api.create_tag(repo, tag=destination.tag, revision=commit.oid)
+        except (HTTPError, OSError) as error:
+            raise PublishError(
+                f"{repo} is published as commit {commit.oid[:8]}, but not tagged; do it with "
+                f"`hf repos tag create {repo} {destination.tag} --revision {commit.oid}`"
+            ) from error
+    return commit.pr_url or commit.commit_url
+
+
+def _exists(api: HfApi, repo: str) -> bool:
+    try:
+        return api.repo_exists(repo)
+    except errors.HfHubHTTPError:
+        return False
+
+
+@contextmanager
+def _explained(repo: str) -> Iterator[None]:
+    """Turns what the hub's client raises into a `PublishError` of one sentence."""
+    try:
+        yield
+    except (errors.HfHubHTTPError, HTTPError, OSError, ValueError) as error:
+        # Not chained: what the client says may be long, and is not ours to vouch for.
+        raise PublishError(_sentence(error, repo)) from None
+
+
+def _sentence(error: Exception, repo: str) -> str:
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    again = "nothing was published; run the same command again to retry"
+    match error:
+        case errors.LocalTokenNotFoundError():
+            return "no token for the hub: log in with `hf auth login`, or set HF_TOKEN"
+        case errors.HFValidationError():
+            return f"{repo!r} is not the owner/name of a repository"
+        case errors.OfflineModeIsEnabled():
+            return "HF_HUB_OFFLINE is set: unset it to publish"
+        case errors.RevisionNotFoundError():
+            return f"{repo} has no such branch; {again}"
+        case errors.RepositoryNotFoundError():
+            return f"{repo} does not exist, or this token may not see it; nothing was published"
+        case errors.HfHubHTTPError() if status == 401:
+            return "the hub refuses the token: log in again with `hf auth login`, or set another HF_TOKEN"
+        case errors.HfHubHTTPError() if status == 403:
+            return f"this token has no right to write to {repo}: use another, or propose with --create-pr"
+        case errors.HfHubHTTPError() if status == 412:
+            return f"somebody else changed {repo} at the same moment; {again}"
+        case errors.HfHubHTTPError():
+            return f"the hub answered {status} for {repo}; {again}"
+        case ValueError():
+            return f"the hub does not accept the model card; nothing was published: {' '.join(str(error).split())}"
+    return f"the hub cannot be reached, or the connection broke off; {again}"
+
+
+def publish(model: Path, destination: Destination, datasets: dict[str, Dataset], **options) -> str:
+    """`assemble` in a folder of its own, then `upload`; the address of what was published."""
+    with tempfile.TemporaryDirectory() as folder:
+        assemble(model, destination.repo, Path(folder), datasets, **options)
+        return upload(Path(folder), destination)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if all went well, 2 if nothing, or not all, was published."""
+    parser = argparse.ArgumentParser(
+        "python -m train.publish",
+        description="Measure a model, write its card, and publish both in one commit. The token is the one of "
+        "`hf auth login`, or HF_TOKEN.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model", type=Path, required=True, help="folder of a run or of a saved model")
+    parser.add_argument("--repo", required=True, help="owner/name; made if it does not exist")
+    parser.add_argument("--data", action="append", default=[], help=f"to measure it on: {data.HELP}")
+    parser.add_argument("--split", default="val", choices=("train", "val"), help="of data that have both")
+    parser.add_argument("--min-depth", type=float, default=0.3, help="nearest depth that is scored, metres")
+    parser.add_argument("--max-depth", type=float, default=10.0, help="farthest depth that is scored, metres")
+    parser.add_argument(
+        "--trained-on", nargs="+", choices=tuple(SOURCES), help="for the licence  (default: what the run noted)"
+    )
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
+    parser.add_argument("--revision", default="main", help="branch; made if it does not exist")
+    parser.add_argument("--create-pr", action="store_true", help="propose the change instead of making it")
+    parser.add_argument("--tag", help="name for the new commit, e.g. v1")
+    parser.add_argument("--onnx", action="store_true", help=f"add {ONNX_FILE}")
+    parser.add_argument(
+        "--samples", action="store_true", help="add the run's picture of validation frames: only if you may show them"
+    )
+    parser.add_argument(
+        "--dry-run",
+        type=Path,
+        nargs="?",
+        const=Path("runs/hub"),
+        metavar="DIR",
+        help="write what would be published into DIR, runs/hub by default, and ask no hub",
+    )
+    options = parser.parse_args(arguments)
+    destination = Destination(options.repo, options.private, options.revision, options.create_pr, options.tag)
+    try:
+        if options.repo.count("/") != 1 or not all(options.repo.split("/")):
+            raise ValueError(f"{options.repo!r} is not the owner/name of a repository")
+        datasets = {Path(name.partition(":")[2]).name: data.open_data(name, options.split) for name in options.data}
+        chosen = {
+            "trained_on": options.trained_on,
+            "cap": (options.min_depth, options.max_depth),
+            "onnx": options.onnx,
+            "samples": options.samples,
+        }
+        if options.dry_run:
+            if options.dry_run.is_dir() and any(options.dry_run.iterdir()):
+                raise ValueError(f"{options.dry_run} is not empty: choose another folder")
+            files = assemble(options.model, options.repo, options.dry_run, datasets, **chosen)
+            print(f"{options.repo} would hold, as in {options.dry_run}:")
+            for path in files:
+                print(f"{path.stat().st_size:>12,}  {path.name}")
+        else:
+            check_access(destination)
+            print(publish(options.model, destination, datasets, **chosen))
+    except (PublishError, OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
