@@ -111,6 +111,7 @@ class ShardDataset(Dataset):
         if not manifest["finished"]:
             raise ValueError(f"{self.root} is not fully prepared: run the same train.prepare command again")
         self.splits: list[str] = list(manifest["splits"])
+        self.origin: list[str] = manifest["origin"]  # the data sets whose terms apply
         if split not in self.splits:
             raise FileNotFoundError(f"{self.root} has no split {split!r}, but {', '.join(self.splits)}")
         self.shards: list[str] = manifest["splits"][split]

@@ -24,6 +24,7 @@ from depth_unet.nyu import NyuDataset
 from depth_unet.shards import ShardDataset
 from train import prepare
 from train.data import open_split
+from train.model_card import sources_of
 from train.prepare import main
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +57,12 @@ def test_raw_and_prepared_are_equal(diode: Path, prepared: Path):
             assert torch.equal(sample.valid, expected.valid)
             known = sample.valid
             torch.testing.assert_close(sample.depth[known], expected.depth[known], rtol=1e-3, atol=0)
-            assert (sample.image - expected.image).abs().mean() < 2 / 255
+            assert (sample.image - expected.image).abs().mean() < 3 / 255  # the JPEG smooths the planted grain
+
+
+def test_where_pictures_come_from_is_not_forgotten(diode: Path, prepared: Path):
+    """Their terms go into the card of every model trained on them."""
+    assert sources_of(ShardDataset(prepared)) == sources_of(DiodeDataset(diode)) == ["diode"]
 
 
 def test_train_opens_both_alike(diode: Path, prepared: Path):
@@ -241,7 +247,7 @@ def test_official_nyu(labelled: Path, tmp_path: Path):
     import h5py
 
     train, test = NyuDataset(labelled), NyuDataset(labelled, "test")
-    assert [len(train), len(test)] == [3, 2]
+    assert [len(train), len(test)] == [3, 2] and sources_of(train) == ["nyu_depth_v2"]
     sample = train[1]
     assert sample.key == "nyu/0002" and sample.image.shape == (3, 480, 640)
     with h5py.File(labelled) as file:

@@ -10,6 +10,8 @@ from huggingface_hub import EvalResult, ModelCard
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from depth_unet import DepthUNet, DiodeDataset, RgbdFolder
+from depth_unet.nyu import NyuDataset
+from depth_unet.shards import ShardDataset
 from train.history import COLUMNS, write_atomically
 
 TEMPLATE = Path(__file__).parent.parent / "model_card.md"
@@ -66,8 +68,12 @@ def sources_of(dataset: Dataset) -> list[str]:
         return sorted({source for part in dataset.datasets for source in sources_of(part)})
     if isinstance(dataset, Subset):
         return sources_of(dataset.dataset)
+    if isinstance(dataset, ShardDataset):
+        return dataset.origin
     if isinstance(dataset, DiodeDataset):
         return ["diode"]
+    if isinstance(dataset, NyuDataset):
+        return ["nyu_depth_v2"]
     if isinstance(dataset, RgbdFolder) and dataset.layout_of(dataset.pairs[0][0]) is not None:
         return ["nyu_depth_v2"]
     return ["own_recordings"]

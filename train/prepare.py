@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from depth_unet import DepthSample, DiodeDataset, RgbdFolder
@@ -25,6 +25,7 @@ from depth_unet.samples import NoDepthError, SampleError
 from depth_unet.shards import FORMAT, MANIFEST, PARTS, encode_sample, index_name
 from train.data import HELP, split_name
 from train.history import write_atomically, write_json
+from train.model_card import sources_of
 
 PROBLEMS = "problems.csv"
 SHOWN = 10  # problems of each kind that are printed; all are in the file
@@ -373,6 +374,7 @@ def prepare(
     written = {split: [r for r in reports if r.shard.split == split and r.written] for split in sources}
     about |= {
         "finished": True,
+        "origin": sources_of(ConcatDataset(sources.values())),
         "splits": {split: [r.shard.name for r in of] for split, of in written.items() if of},
         "samples": {split: sum(r.written for r in of) for split, of in written.items()},
         "problems": dict(Counter(problem.kind for problem in problems)),
