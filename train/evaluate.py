@@ -80,7 +80,7 @@ def _by_distance(
 ) -> dict[str, tuple[int, float, float]]:
     found = {}
     for near, far in zip(DISTANCES, DISTANCES[1:], strict=False):
-        here = valid & (target >= max(near, cap[0])) & (target < far) & (target <= cap[1])
+        here = valid & (target > near) & (target <= far) & (target >= cap[0]) & (target <= cap[1])
         if here.any():
             p, t = np.clip(prediction[here].astype(np.float64), *cap), target[here].astype(np.float64)
             name = f"{near:g} to {far:g} m" if far < float("inf") else f"over {near:g} m"
