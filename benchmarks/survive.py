@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -51,6 +52,8 @@ def train(data: Path, output: Path) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
+    # tqdm's own lock is shared among forks: one that was killed holding it would block all later ones.
+    tqdm.set_lock(threading.RLock())
     torch.set_num_threads(1)
     torch.manual_seed(0)
     pairs = RgbdFolder(data)
