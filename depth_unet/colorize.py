@@ -1,14 +1,12 @@
 """Depth into colours with a scale in metres: the only colouring there is."""
 
-import math
-
 import matplotlib
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
 NO_DEPTH = (96, 96, 96)
-BAR_WIDTH = 96  # pixels beside a picture of 480 rows
+BAR_WIDTH = 104  # pixels beside a picture of 480 rows
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
@@ -105,8 +103,7 @@ def _scale_bar(height: int, colours: np.ndarray, near: float, far: float) -> Ima
     draw.rectangle((left, top, right, bottom), outline="black")
     font = ImageFont.load_default(13)
     ticks = [value for value in MaxNLocator(8).tick_values(near, far) if near <= value <= far]
-    digits = max(0, 1 - math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)) if len(ticks) > 1 else 2
-    digits = 0 if all(abs(value - round(value)) < 1e-9 for value in ticks) else digits
+    digits = next((n for n in range(5) if all(abs(value - round(value, n)) < 1e-9 for value in ticks)), 5)
     for value in ticks:
         # The far end is at the top, as on the scale of a map of heights.
         row = bottom - (value - near) / (far - near) * (bottom - top)

@@ -132,6 +132,10 @@ class Prediction:
             raise ValueError(f"the map has no length at {', '.join(map(str, points))}")
         return self._rescale(metres / known)
 
+    def uncalibrated(self) -> "Prediction":
+        """The metres that the model gave."""
+        return replace(self._rescale(1 / self.calibration), calibration=1.0)
+
     def length(self, points: Sequence[Pixel]) -> float:
         """Metres from the camera to one pixel, or between two."""
         if len(points) not in (1, 2):
