@@ -80,7 +80,7 @@ SILENT = {"queue": False, "api_visibility": "private"}
 
 
 class Look(NamedTuple):
-    """How depth is coloured: what a person has chosen; near and far in metres, nothing for automatic."""
+    """How depth is coloured: what a person has chosen; near and far in metres, nothing or 0 for automatic."""
 
     cmap: str
     near: float | None
@@ -88,7 +88,7 @@ class Look(NamedTuple):
 
     def range_of(self, prediction: Prediction) -> tuple[float, float]:
         summary = prediction.summary()
-        near, far = self.near or summary.near, self.far or summary.far  # an empty field may come as 0
+        near, far = self.near or summary.near, self.far or summary.far  # 0 is automatic
         if not 0 <= near < far:
             raise ValueError(f"near must be below far: {near:.2f} m is not below {far:.2f} m")
         return near, far
@@ -204,8 +204,8 @@ def photo_view(desk: Desk) -> None:
                 scale = gr.HTML(scale_bar(None, None), label="Scale")
                 with gr.Row():
                     cmap = gr.Dropdown(COLOUR_MAPS, value=COLOUR_MAPS[0], label="Colours", min_width=120)
-                    near = gr.Number(None, label="Near, m", placeholder="automatic", min_width=90)
-                    far = gr.Number(None, label="Far, m", placeholder="automatic", min_width=90)
+                    near = gr.Number(0, label="Near, m (0: auto)", min_width=90)
+                    far = gr.Number(0, label="Far, m (0: auto)", min_width=90)
             with gr.Tab("Measure", render_children=True):
                 marked = gr.Image(
                     label="Click a point, or two",
@@ -218,10 +218,10 @@ def photo_view(desk: Desk) -> None:
                 )
                 measured = gr.HTML(measurement(None, []), label="Measured")
                 with gr.Row():
-                    metres = gr.Number(None, label="True length, m", minimum=0, min_width=110)
-                    calibrate = gr.Button("Calibrate", variant="primary", min_width=100)
-                    undo = gr.Button("Undo", min_width=80)
-                    clear = gr.Button("Clear points", min_width=110)
+                    metres = gr.Number(None, label="True length, m", min_width=110)
+                    calibrate = gr.Button("Calibrate", size="md", variant="primary", min_width=100)
+                    undo = gr.Button("Undo", size="md", min_width=80)
+                    clear = gr.Button("Clear points", size="md", min_width=110)
                 with gr.Accordion("Points by keyboard", open=False), gr.Row():
                     typed = gr.Textbox(
                         label="Pixels x, y of one point or two", placeholder="320, 240   400, 250", scale=3
@@ -236,22 +236,22 @@ def photo_view(desk: Desk) -> None:
                 )
                 with gr.Row():
                     size_mm = gr.Number(100, label="Longer side of the print, mm", minimum=10, maximum=1000)
-                    solid = gr.Button("Build", variant="primary")
+                    solid = gr.Button("Build", size="md", variant="primary")
                 with gr.Row(visible=False) as solids:
-                    glb = gr.DownloadButton("GLB (surface)", min_width=120)
-                    ply = gr.DownloadButton("PLY (points)", min_width=120)
-                    stl = gr.DownloadButton("STL (to print)", min_width=120)
+                    glb = gr.DownloadButton("GLB (surface)", size="md", min_width=120)
+                    ply = gr.DownloadButton("PLY (points)", size="md", min_width=120)
+                    stl = gr.DownloadButton("STL (to print)", size="md", min_width=120)
     with gr.Row(equal_height=True):
         with gr.Column(scale=4):
             distances = gr.HTML(readout(None), label="Distances")
         with gr.Column(scale=1, min_width=190):
             fov = gr.Number(None, label="Field of view, degrees", minimum=1, maximum=179, precision=1)
     with gr.Row(visible=False) as downloads:
-        png = gr.DownloadButton("PNG (16-bit, mm)", min_width=130)
-        npy = gr.DownloadButton("NPY (metres)", min_width=130)
-        npz = gr.DownloadButton("NPZ (all in one)", min_width=130)
-        sidecar = gr.DownloadButton("JSON (about)", min_width=130)
-        coloured = gr.DownloadButton("Picture in colours", min_width=130)
+        png = gr.DownloadButton("PNG (16-bit, mm)", size="md", min_width=130)
+        npy = gr.DownloadButton("NPY (metres)", size="md", min_width=130)
+        npz = gr.DownloadButton("NPZ (all in one)", size="md", min_width=130)
+        sidecar = gr.DownloadButton("JSON (about)", size="md", min_width=130)
+        coloured = gr.DownloadButton("Picture in colours", size="md", min_width=130)
     with gr.Accordion("Camera and model", open=False):
         about = gr.JSON(label="About the depth map", show_label=False)
 
@@ -294,7 +294,7 @@ def photo_view(desk: Desk) -> None:
         return path, measurement(prediction, chosen)
 
     @polite
-    def predict(photo: dict[str, Any] | None, *look: Any) -> list[Any]:
+    def take(photo: dict[str, Any] | None, *look: Any) -> list[Any]:
         if photo is None:
             return shown(None, [], *look)
         path = uploaded_file(photo, desk.cache)
@@ -332,7 +332,7 @@ def photo_view(desk: Desk) -> None:
     def rescale(known: Record | None, chosen: list, metres: float | None, *look: Any) -> list[Any]:
         if known is None or not chosen:
             raise ValueError("click a point or two in the picture first, then type what you measured there")
-        if metres is None:
+        if not metres:
             raise ValueError("type the true length in metres")
         true = known.prediction.calibrate_length(chosen, metres)
         return shown(desk.keep(true, known.photo), chosen, *look)
@@ -392,7 +392,7 @@ def photo_view(desk: Desk) -> None:
 
     # Without preprocessing the file comes as it was sent; gr.Image would re-encode some and stumble over others.
     run = {
-        "fn": predict,
+        "fn": take,
         "inputs": [source, *look],
         "outputs": views,
         "preprocess": False,
@@ -424,12 +424,12 @@ def batch_view(desk: Desk) -> None:
     """Several photos at once, into one archive."""
     files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=220)
     with gr.Row():
-        start = gr.Button("Start", variant="primary")
-        stop = gr.Button("Cancel")
+        start = gr.Button("Start", size="md", variant="primary")
+        stop = gr.Button("Cancel", size="md")
     table = gr.Dataframe(
         headers=["Photo", "Near, m", "Median, m", "Far, m", "Note"], interactive=False, label="Results", wrap=True
     )
-    archive = gr.DownloadButton("Download all as ZIP", interactive=True)
+    archive = gr.DownloadButton("Download all as ZIP", size="md")
 
     @polite
     def run(photos: list[dict[str, Any]] | None, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
@@ -673,7 +673,7 @@ def parse_points(text: str) -> list[tuple[int, int]]:
 
 def refusal(message: str) -> gr.Error:
     # A bad file is the visitor's business: no traceback in the server's log.
-    return gr.Error(message[:1].upper() + message[1:], print_exception=False)
+    return gr.Error(message, print_exception=False)
 
 
 def save_loudly(prediction: Prediction, path: str | Path) -> None:
@@ -790,7 +790,17 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, OverflowError):
         print(f"error: cannot listen at {options.host}:{options.port}; is another program there?", file=sys.stderr)
         return 2
+    finally:
+        forget_visitors(page)
     return 0
+
+
+def forget_visitors(page: gr.Blocks) -> None:
+    """Delete what visitors have left; gradio does so too, unless an open connection keeps it from ending in time."""
+    cache = Path(page.GRADIO_CACHE).resolve()
+    for path in {Path(path).resolve() for kept in page.temp_file_sets for path in kept}:
+        if path.is_relative_to(cache):
+            path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
