@@ -31,6 +31,7 @@ from depth_unet.__main__ import find_photos  # noqa: E402
 from depth_unet.colorize import colour_steps  # noqa: E402
 from depth_unet.images import read_photo, read_size  # noqa: E402
 from depth_unet.marks import draw_marks  # noqa: E402
+from depth_unet.video import VideoReport, depth_video  # noqa: E402
 
 EXAMPLES = Path(__file__).parent / "docs" / "examples"
 CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
@@ -38,6 +39,7 @@ MOST_WAITING = 32  # photos in the queue; whoever comes then is told to try agai
 LARGEST_FILE = "100mb"
 SHOWN_LONGEST = 1280  # pixels of the pictures on the page; the downloads have all
 SOLID_LONGEST = 512  # points along the longer side of what is shown and printed
+MOST_FRAMES = 450  # of a clip: half a minute
 # Equal steps of depth look equal in the first five; the others show more at the price of that.
 COLOUR_MAPS = ["viridis", "magma", "inferno", "plasma", "cividis", "turbo", "Spectral", "gray"]
 
@@ -165,6 +167,8 @@ def build(model: DepthUNet) -> gr.Blocks:
                 photo_view(desk)
             with gr.Tab("Several photos"):
                 batch_view(desk)
+            with gr.Tab("Video"):
+                video_view(desk)
             with gr.Tab("Camera, live"):
                 live_view(desk)
         endpoints(desk)
@@ -465,6 +469,43 @@ def batch_view(desk: Desk) -> None:
     stop.click(None, cancels=[running], api_visibility="private")
 
 
+def video_view(desk: Desk) -> None:
+    """A clip, with one range of colours and less flicker."""
+    with gr.Row():
+        clip = gr.Video(label="Clip", sources=["upload", "webcam"], height="min(26rem, 85vw)")
+        result = gr.Video(label="Depth", interactive=False, height="min(26rem, 85vw)", buttons=["download"])
+    with gr.Row():
+        strength = gr.Slider(0, 0.95, 0.8, step=0.05, label="Smoothing against flicker")
+        cmap = gr.Dropdown(COLOUR_MAPS, value=COLOUR_MAPS[0], label="Colours of the clip")
+    with gr.Row():
+        start = gr.Button("Start video", size="md", variant="primary")
+        stop = gr.Button("Cancel video", size="md")
+    note = gr.HTML(video_note(None), label="What was measured")
+
+    @polite
+    def run(clip: Any, strength: float, cmap: str, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
+        if not clip:
+            raise ValueError("choose a clip first")
+        source, target = uploaded_file(clip, desk.cache), desk.new_file("depth.mp4")
+        yield None, video_note(None)
+        for step in depth_video(desk.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
+            if isinstance(step, VideoReport):
+                yield target, video_note(step)
+            else:
+                progress(step, unit="frames")
+                yield gr.skip(), gr.skip()  # the place to stop at
+
+    running = start.click(
+        run,
+        [clip, strength, cmap],
+        [result, note],
+        preprocess=False,
+        api_visibility="private",
+        concurrency_id="video",
+    )
+    stop.click(None, cancels=[running], api_visibility="private")
+
+
 def live_view(desk: Desk) -> None:
     """What the webcam sees, as it sees it."""
     with gr.Row():
@@ -630,6 +671,8 @@ def uploaded_file(sent: dict[str, Any] | None, cache: Path) -> Path:
         ValueError: not a file, or one that nobody uploaded: gradio lets the path of any file on the server through.
     """
     sent = sent.model_dump() if isinstance(sent, gr.FileData) else sent
+    if isinstance(sent, dict) and isinstance(sent.get("video"), dict):
+        sent = sent["video"]
     path = Path((sent.get("path") if isinstance(sent, dict) else None) or "").resolve()
     if not path.is_relative_to(cache.resolve()) or path.is_dir():
         raise ValueError("the photo must be uploaded as a file")
@@ -725,6 +768,17 @@ def measurement(prediction: Prediction | None, points: list[tuple[int, int]]) ->
     true = ", calibrated" if prediction.calibration != 1 else ""
     length = f'<span class="measured">{prediction.length(points):.2f} m</span>'
     return f'<p class="note" role="status">{length} {what}{true}</p>'
+
+
+def video_note(report: VideoReport | None) -> str:
+    """What the smoothing has done, as HTML."""
+    text = f"At most {MOST_FRAMES} frames at 15 a second; the colours mean the same throughout."
+    if report:
+        text = f"{report.frames} frames, colours from {report.near:.2f} to {report.far:.2f} m."
+        if report.flicker_before == report.flicker_before:  # NaN where nothing stood still
+            before, after = 100 * report.flicker_before, 100 * report.flicker_after
+            text += f" Flicker where the picture stands still: {before:.2f} % before, {after:.2f} % after smoothing."
+    return f'<p class="note" role="status">{text}</p>'
 
 
 def scale_bar(cmap: str | None, span: tuple[float, float] | None) -> str:
