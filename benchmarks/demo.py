@@ -128,6 +128,7 @@ def main() -> None:
         "memory_mib": [round(value, 1) for value in memory],
         "growth_mib": round(memory[-1] - settled, 1),
     }
+    (HERE / "results").mkdir(exist_ok=True)
     write_json(HERE / "results" / "demo.json", results)
     fill(
         HERE / "README.md",
