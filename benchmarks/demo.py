@@ -1,6 +1,6 @@
 """The page under load: its overhead, its memory, and whether everybody gets their own answer.
 
-`python benchmarks/demo.py` writes benchmarks/results/demo.json and fills the block "demo" of benchmarks/README.md.
+`python -m benchmarks.demo` writes benchmarks/results/demo.json and fills the block "demo" of benchmarks/README.md.
 `--requests 50` is a shorter run.
 """
 
