@@ -1,19 +1,28 @@
 """What `predict` gives back: a depth map in metres with its camera, and everything people do with it next."""
 
-import json
 import os
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from depth_unet import formats
 from depth_unet.camera import Camera
-from depth_unet.colorize import colorize_depth
+from depth_unet.colorize import colorize_depth, depth_range
 
-MILLIMETRES_MAX = 65535  # the farthest that a 16-bit PNG in millimetres can say
+Pixel = tuple[int, int]  # x from the left, y from the top
+SOLID_SUFFIXES = (".ply", ".glb", ".stl")
+
+
+class Summary(NamedTuple):
+    """A depth map in three numbers, metres; near and far leave out the outermost 2 %."""
+
+    near: float
+    median: float
+    far: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +36,7 @@ class Prediction:
         model: name of the model that said so.
         revision: its commit on the hub, or None.
         calibration: factor by which `calibrate` has changed the model's metres; 1 if it has not.
+        camera_from: "given", "exif" or "assumed"; None where nobody said.
 
     Example:
         >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
@@ -40,6 +50,7 @@ class Prediction:
     model: str | None = None
     revision: str | None = None
     calibration: float = 1.0
+    camera_from: str | None = None
 
     def colorize(
         self,
@@ -50,6 +61,12 @@ class Prediction:
     ) -> Image.Image:
         """The depth map in colours, see `colorize_depth`."""
         return colorize_depth(self.depth, cmap=cmap, near=near, far=far, scale_bar=scale_bar)
+
+    def summary(self) -> Summary:
+        """Near, median and far."""
+        near, far = depth_range(self.depth)
+        known = self.depth[np.isfinite(self.depth) & (self.depth > 0)]
+        return Summary(near, float(np.median(known)) if known.size else float("nan"), far)
 
     def points(self) -> np.ndarray:
         """(H, W, 3) metres: where each pixel lies in space, x right, y down, z ahead."""
@@ -63,7 +80,7 @@ class Prediction:
         """
         return float(np.linalg.norm(self._point(x, y)))
 
-    def distance_between(self, first: tuple[int, int], second: tuple[int, int]) -> float:
+    def distance_between(self, first: Pixel, second: Pixel) -> float:
         """Metres in a straight line between what two pixels (x, y) show."""
         return float(np.linalg.norm(self._point(*first) - self._point(*second)))
 
@@ -89,55 +106,167 @@ class Prediction:
         known = self._point(x, y)[2]
         if not (np.isfinite(known) and known > 0):
             raise ValueError(f"the map has no depth at pixel ({x}, {y})")
-        factor = metres / known
+        return self._rescale(metres / known)
+
+    def calibrate_length(self, points: Sequence[Pixel], metres: float) -> "Prediction":
+        """The whole map rescaled to a length that you measured.
+
+        Args:
+            points: one pixel (x, y), for the straight line to it from the camera; or two, for the line between them.
+            metres: the true length.
+
+        Raises:
+            IndexError: a pixel lies outside the picture.
+            ValueError: neither one point nor two, or a length, true or in the map, that is not positive.
+
+        Example:
+            >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
+            >>> longer = prediction.calibrate_length([(0, 2), (5, 2)], metres=3.0)
+            >>> round(longer.distance_between((0, 2), (5, 2)), 3)
+            3.0
+        """
+        if not (np.isfinite(metres) and metres > 0):
+            raise ValueError(f"the true length must be positive, not {metres}")
+        known = self.length(points)
+        if not (np.isfinite(known) and known > 0):
+            raise ValueError(f"the map has no length at {', '.join(map(str, points))}")
+        return self._rescale(metres / known)
+
+    def uncalibrated(self) -> "Prediction":
+        """The metres that the model gave."""
+        return replace(self._rescale(1 / self.calibration), calibration=1.0)
+
+    def length(self, points: Sequence[Pixel]) -> float:
+        """Metres from the camera to one pixel, or between two."""
+        if len(points) not in (1, 2):
+            raise ValueError(f"a length needs one point or two, not {len(points)}")
+        return self.distance(*points[0]) if len(points) == 1 else self.distance_between(*points)
+
+    def _rescale(self, factor: float) -> "Prediction":
         return replace(self, depth=(self.depth * factor).astype(np.float32), calibration=self.calibration * factor)
 
-    def save(self, path: str | os.PathLike) -> Path:
+    def with_camera(self, camera: Camera) -> "Prediction":
+        """What `predict` would have said had it been given this camera, without running the model again.
+
+        A longer lens makes everything look nearer than it is, so depth grows with the focal length. A calibrated map
+        keeps its depth, which somebody has measured: then only directions change.
+
+        Raises:
+            ValueError: the camera is not of this map's size.
+        """
+        height, width = self.depth.shape
+        ratio = camera.checked(width, height).focal_px / self.camera.focal_px
+        changed = replace(self, camera=camera, camera_from="given")
+        if self.calibration != 1:
+            return replace(changed, calibration=self.calibration / ratio)
+        return replace(changed, depth=(self.depth * ratio).astype(np.float32))
+
+    def shrink(self, longest: int) -> "Prediction":
+        """A smaller map by nearest neighbours, its longer side at most `longest` pixels; depths are never mixed."""
+        height, width = self.depth.shape
+        if max(height, width) <= longest:
+            return self
+        scale = longest / max(height, width)
+        rows, columns = (max(1, round(side * scale)) for side in (height, width))
+        down = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+        across = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+        return replace(self, depth=self.depth[np.ix_(down, across)], camera=self.camera.resize(columns, rows))
+
+    def save(
+        self,
+        path: str | os.PathLike,
+        *,
+        image: Image.Image | None = None,
+        size_mm: float = 100.0,
+        longest: int = 1024,
+    ) -> Path:
         """Write the depth map; the suffix says how.
 
         .png: 16-bit grey, millimetres; what lies beyond 65.535 m becomes 0, which means "no depth", with a warning.
         .npy: float32 metres. .npz: the same as `depth`, with camera, photo name, model and calibration.
+        .json: these alone, as a sidecar for the file of the same name.
+        .ply: coloured point cloud, metres. .glb: coloured surface, metres. .stl: relief to print, millimetres.
+
+        Args:
+            path: where to.
+            image: colours for .ply and .glb, the photo as a rule; by default those of the depth.
+            size_mm: longer side of the relief.
+            longest: points along the longer side of the three solid kinds, at most.
 
         Returns:
             The path written.
 
         Raises:
-            ValueError: another suffix.
+            ValueError: another suffix, or no depth to build from.
         """
         path = Path(path)
-        writers = {".png": self._save_png, ".npy": self._save_npy, ".npz": self._save_npz}
-        if path.suffix.lower() not in writers:
-            raise ValueError(f"cannot save {path.name!r}: the suffix must be one of {', '.join(writers)}")
-        writers[path.suffix.lower()](path)
+        writers = {
+            ".png": formats.write_png,
+            ".npy": formats.write_npy,
+            ".npz": formats.write_npz,
+            ".json": formats.write_sidecar,
+        }
+        suffix = path.suffix.lower()
+        if suffix in SOLID_SUFFIXES:
+            self._save_solid(path, suffix, image, size_mm, longest)
+        elif suffix in writers:
+            writers[suffix](path, self.depth, self.about())
+        else:
+            known = ", ".join((*writers, *SOLID_SUFFIXES))
+            raise ValueError(f"cannot save {path.name!r}: the suffix must be one of {known}")
         return path
 
-    def _save_png(self, path: Path) -> None:
-        millimetres = np.rint(self.depth.astype(np.float64) * 1000)
-        beyond = ~((millimetres >= 0) & (millimetres <= MILLIMETRES_MAX))
-        if beyond.any():
-            warnings.warn(
-                f"{path.name}: {beyond.sum()} pixels not within {MILLIMETRES_MAX / 1000} m are saved as 0 (no depth); "
-                "use .npy or .npz to keep them",
-                stacklevel=3,
-            )
-        values = np.where(beyond, 0, millimetres).astype(np.uint16)
-        info = PngInfo()
-        info.add_text("depth", json.dumps(self.about()))
-        Image.fromarray(values).save(path, pnginfo=info)
+    def _save_solid(self, path: Path, suffix: str, image: Image.Image | None, size_mm: float, longest: int) -> None:
+        from depth_unet import mesh  # trimesh takes a while to import, and few need it
 
-    def _save_npy(self, path: Path) -> None:
-        with path.open("wb") as file:  # given a path, numpy would add .npy to a name that ends in .NPY
-            np.save(file, self.depth, allow_pickle=False)
+        smaller = self.shrink(longest)
+        if suffix == ".stl":
+            solid = mesh.relief(smaller.depth, size_mm)
+        else:
+            image = smaller.colorize(scale_bar=False) if image is None else image
+            build = mesh.point_cloud if suffix == ".ply" else mesh.surface
+            solid = build(smaller.depth, smaller.camera, image)
+        path.write_bytes(solid.export(file_type=suffix[1:]))
 
-    def _save_npz(self, path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez_compressed(file, depth=self.depth, about=np.array(json.dumps(self.about())))
+    @classmethod
+    def load(cls, path: str | os.PathLike, mmap: bool = False) -> "Prediction":
+        """Read back what `save` wrote: the same depth, from a .png to the millimetre.
 
-    def about(self) -> dict:
+        Args:
+            path: .npz, .npy (with the .json of its name, if there is one), .png, or a .json beside one of these.
+            mmap: leave the numbers of a .npy on the disk until they are needed.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not a depth map, damaged, or its camera is not of its size.
+
+        Example:
+            >>> import tempfile
+            >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60), name="room.jpg")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     Prediction.load(prediction.save(f"{folder}/room.npz")).name
+            'room.jpg'
+        """
+        depth, about = formats.read_depth(Path(path), mmap)
+        height, width = depth.shape
+        known = "camera" in about
+        camera = Camera.from_dict(about["camera"]).checked(width, height) if known else Camera.assumed(width, height)
+        return cls(
+            depth,
+            camera,
+            name=about.get("photo"),
+            model=about.get("model"),
+            revision=about.get("revision"),
+            calibration=float(about.get("calibration", 1.0)),
+            camera_from=about.get("camera_from") if known else "assumed",
+        )
+
+    def about(self) -> dict[str, Any]:
         """Everything but the depth, for JSON: unit, camera, photo, model, calibration."""
         return {
             "unit": "metre",
             "camera": self.camera.to_dict(),
+            "camera_from": self.camera_from,
             "photo": self.name,
             "model": self.model,
             "revision": self.revision,

@@ -91,7 +91,7 @@ class Predictor:
     @torch.inference_mode()
     def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
         photos = [read_photo(image, enough=tuple(self.config.input_size)) for image in images]
-        cameras = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
+        found = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, photo in enumerate(photos):
             by_size.setdefault(self.network_size(photo.height, photo.width), []).append(index)
@@ -99,17 +99,22 @@ class Predictor:
         for (height, width), indices in by_size.items():
             depths = self.run(torch.stack([to_tensor(photos[index].image, (height, width)) for index in indices]))
             for index, depth in zip(indices, depths, strict=True):
-                photo, camera = photos[index], cameras[index]
+                photo, (camera, camera_from) = photos[index], found[index]
                 scale = camera.resize(width, height).focal_px / self.config.canonical_focal_px
                 depth = F.interpolate(depth[None] * scale, (photo.height, photo.width), mode="bilinear")
                 predictions[index] = Prediction(
-                    depth[0, 0].numpy(), camera, name=photo.name, model=self.name, revision=self.revision
+                    depth[0, 0].numpy(),
+                    camera,
+                    name=photo.name,
+                    model=self.name,
+                    revision=self.revision,
+                    camera_from=camera_from,
                 )
         return predictions
 
-    def _camera_of(self, photo: Photo, camera: Camera | None) -> Camera:
+    def _camera_of(self, photo: Photo, camera: Camera | None) -> tuple[Camera, str]:
         if camera is not None:
-            return camera.checked(photo.width, photo.height)
+            return camera.checked(photo.width, photo.height), "given"
         if photo.focal_35mm is not None:
-            return Camera.from_focal_35mm(photo.width, photo.height, photo.focal_35mm)
-        return Camera.assumed(photo.width, photo.height, self.config.canonical_focal)
+            return Camera.from_focal_35mm(photo.width, photo.height, photo.focal_35mm), "exif"
+        return Camera.assumed(photo.width, photo.height, self.config.canonical_focal), "assumed"

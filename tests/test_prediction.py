@@ -133,3 +133,139 @@ def test_a_prediction_cannot_be_changed_by_accident(room: Prediction) -> None:
     room.calibrate(0, 0, 1.0)
     room.colorize()
     np.testing.assert_array_equal(room.depth, before)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".png"])
+@pytest.mark.parametrize("by_sidecar", [False, True])
+def test_load_gives_back_what_was_saved(room: Prediction, tmp_path: Path, suffix: str, by_sidecar: bool) -> None:
+    saved = room.calibrate(80, 100, 3.21).with_camera(CAMERA)
+    paths = [saved.save(tmp_path / f"room{suffix}")]
+    if suffix == ".npy" or by_sidecar:
+        paths.append(saved.save(tmp_path / "room.json"))
+
+    loaded = Prediction.load(paths[-1 if by_sidecar else 0])
+
+    assert loaded.about() == saved.about() and loaded.camera_from == "given"
+    assert loaded.depth.dtype == np.float32
+    if suffix == ".png":
+        np.testing.assert_allclose(loaded.depth, saved.depth, atol=0.00051)
+    else:
+        np.testing.assert_array_equal(loaded.depth, saved.depth)
+
+
+def test_load_leaves_numbers_on_the_disk(room: Prediction, tmp_path: Path) -> None:
+    room.save(tmp_path / "room.json")
+    loaded = Prediction.load(room.save(tmp_path / "room.npy"), mmap=True)
+    assert isinstance(loaded.depth, np.memmap)
+    assert loaded.distance(20, 30) == room.distance(20, 30)
+
+
+def test_load_assumes_a_camera_where_none_is_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((3, 4), np.float32))
+    Image.fromarray(np.full((3, 4), 1000, np.uint16)).save(tmp_path / "x.png")
+    for name in ("x.npy", "x.png"):
+        loaded = Prediction.load(tmp_path / name)
+        assert loaded.camera == Camera.assumed(4, 3) and loaded.camera_from == "assumed"
+        assert (loaded.depth == 1).all()
+
+
+def write_rgb(path: Path) -> None:
+    Image.new("RGB", (4, 3)).save(path, format="PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("x.npz", lambda path: path.write_bytes(b"PK no zip")),
+        ("x.npz", lambda path: np.savez(path, other=np.ones(3))),
+        ("x.npy", lambda path: np.save(path, np.array([{}], object), allow_pickle=True)),
+        ("x.npy", lambda path: np.save(path, np.ones((2, 2, 3), np.float32))),
+        ("x.npy", lambda path: path.write_bytes(b"")),
+        ("x.png", write_rgb),
+        ("x.png", lambda path: path.write_text("no picture")),
+        ("x.tiff", lambda path: path.write_text("")),
+    ],
+)
+def test_load_refuses_other_files_by_name(name: str, write, tmp_path: Path) -> None:
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match=r"x\.") as refused:
+        Prediction.load(tmp_path / name)
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_load_needs_the_files(room: Prediction, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no file x\.npz"):
+        Prediction.load(tmp_path / "x.npz")
+    room.save(tmp_path / "x.json")
+    with pytest.raises(FileNotFoundError, match="beside"):
+        Prediction.load(tmp_path / "x.json")
+
+
+def test_load_wants_a_camera_of_the_size(room: Prediction, tmp_path: Path) -> None:
+    room.save(tmp_path / "x.json")
+    np.save(tmp_path / "x.npy", np.ones((3, 4), np.float32))
+    with pytest.raises(ValueError, match="160x120"):
+        Prediction.load(tmp_path / "x.npy")
+
+
+def test_calibrate_by_a_straight_line(room: Prediction) -> None:
+    points = [(20, 30), (140, 110)]
+    for chosen, measured in ((points[:1], room.distance(*points[0])), (points, room.distance_between(*points))):
+        true = room.calibrate_length(chosen, 2 * measured)
+        assert true.length(chosen) == pytest.approx(2 * measured)
+        np.testing.assert_allclose(true.depth, 2 * room.depth, rtol=1e-6)
+        assert true.calibration == pytest.approx(2)
+
+
+def test_calibrate_by_a_straight_line_needs_one(room: Prediction) -> None:
+    for points, metres in (
+        ([(5, 5)], 0.0),
+        ([(5, 5)], math.nan),
+        ([(5, 5), (5, 5)], 1.0),
+        ([], 1.0),
+        ([(1, 1)] * 3, 1.0),
+    ):
+        with pytest.raises(ValueError):
+            room.calibrate_length(points, metres)
+
+
+def test_with_camera_is_predict_with_that_camera(tiny_model, photo: Path) -> None:
+    other = Camera.from_fov(160, 120, 40)
+    changed = tiny_model.predict(photo).with_camera(other)
+    np.testing.assert_allclose(changed.depth, tiny_model.predict(photo, other).depth, rtol=1e-5)
+    assert changed.camera == other and changed.camera_from == "given"
+
+
+def test_with_camera_keeps_a_depth_that_was_measured(room: Prediction) -> None:
+    true = room.calibrate(80, 60, 3.0)
+    changed = true.with_camera(Camera.from_fov(160, 120, 40))
+    np.testing.assert_array_equal(changed.depth, true.depth)
+    plain = room.with_camera(changed.camera)
+    assert changed.calibration == pytest.approx(changed.depth[0, 0] / plain.depth[0, 0])
+    with pytest.raises(ValueError, match="160x120"):
+        room.with_camera(Camera.from_fov(80, 60, 40))
+
+
+def test_shrink_keeps_depths_and_directions(room: Prediction) -> None:
+    small = room.shrink(40)
+    assert small.depth.shape == (30, 40) and np.isin(small.depth, room.depth).all()
+    assert small.camera.horizontal_fov_deg == pytest.approx(room.camera.horizontal_fov_deg)
+    assert room.shrink(160) is room
+
+
+def test_summary_leaves_holes_out() -> None:
+    depth = np.full((10, 10), 2.0, np.float32)
+    depth[0] = np.nan
+    depth[1] = 0
+    summary = Prediction(depth, Camera.from_fov(10, 10, 60)).summary()
+    assert summary.near == summary.median == 2
+
+
+def test_the_camera_tells_where_it_comes_from(tiny_model, photo: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 26
+    with Image.open(photo) as image:
+        image.save(tmp_path / "phone.jpg", exif=exif)
+    assert tiny_model.predict(photo).camera_from == "assumed"
+    assert tiny_model.predict(tmp_path / "phone.jpg").camera_from == "exif"
+    assert tiny_model.predict(photo, Camera.from_fov(160, 120, 50)).camera_from == "given"

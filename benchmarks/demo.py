@@ -1,0 +1,146 @@
+"""The page under load: its overhead, its memory, and whether everybody gets their own answer.
+
+`python -m benchmarks.demo` writes benchmarks/results/demo.json and fills the block "demo" of benchmarks/README.md.
+`--requests 50` is a shorter run.
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from depth_unet import DEFAULT_MODEL, DepthUNet
+from train.history import write_json
+from train.model_card import fill
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PEOPLE = 16
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that a process holds, MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def start(folder: Path) -> tuple[subprocess.Popen, str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": str(folder / "served")}
+    server = subprocess.Popen([sys.executable, str(ROOT / "app.py"), "--port", str(port)], env=environment)
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(url + "health", timeout=5).close()
+            return server, url
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    server.kill()
+    raise TimeoutError("app.py did not start")
+
+
+def overhead(client: Client, model: DepthUNet, photo: Path, rounds: int) -> dict[str, float]:
+    """Median seconds of `predict` and of a request for the same photo, taken in turns."""
+    seconds: dict[str, list[float]] = {"predict": [], "request": []}
+    for _ in range(rounds):
+        for name, action in (
+            ("predict", lambda: model.predict(photo)),
+            ("request", lambda: client.predict(handle_file(photo), api_name="/predict")),
+        ):
+            began = time.perf_counter()
+            action()
+            seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
+    return {**medians, "ratio": medians["request"] / medians["predict"]}
+
+
+def everybody(url: str, model: DepthUNet, folder: Path) -> int:
+    """How many of `PEOPLE` at once get the depth of their own photo."""
+
+    def visit(number: int) -> bool:
+        pixels = np.random.default_rng(number).integers(0, 255, (96 + 8 * number, 160, 3), dtype=np.uint8)
+        path = folder / f"person{number}.png"
+        Image.fromarray(pixels).save(path)
+        visitor = Client(url, verbose=False, download_files=folder / f"person{number}")
+        try:
+            answer = visitor.predict(handle_file(path), api_name="/predict")
+        finally:
+            visitor.close()
+        with torch.inference_mode():
+            return np.allclose(np.load(answer[3]), model.predict(path).depth, rtol=1e-4)
+
+    with ThreadPoolExecutor(PEOPLE) as pool:
+        return sum(pool.map(visit, range(PEOPLE)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=500, help="for the memory (default: 500)")
+    parser.add_argument("--rounds", type=int, default=15, help="for the overhead (default: 15)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = DepthUNet.from_pretrained(DEFAULT_MODEL)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photo = folder / "photo.jpg"
+        with Image.open(ROOT / "docs/examples/living_room.jpg") as image:
+            image.resize((640, 480), Image.Resampling.LANCZOS).save(photo, quality=92)
+        server, url = start(folder)
+        try:
+            client = Client(url, verbose=False, download_files=folder / "downloads")
+            timing = overhead(client, model, photo, options.rounds)
+            right = everybody(url, model, folder)
+            small = folder / "small.jpg"
+            with Image.open(photo) as image:
+                image.resize((160, 120)).save(small)
+            memory = []
+            for number in range(options.requests):
+                client.predict(handle_file(small), api_name="/predict")
+                if number % max(1, options.requests // 20) == 0:
+                    memory.append(resident_mib(server.pid))
+            memory.append(resident_mib(server.pid))
+            client.close()
+        finally:
+            server.terminate()
+            server.wait(60)
+    # The first fifth fills caches of Python and PyTorch that stay as they are.
+    settled = memory[len(memory) // 5]
+    results = {
+        "overhead": timing,
+        "people": PEOPLE,
+        "right_answers": right,
+        "requests": options.requests,
+        "memory_mib": [round(value, 1) for value in memory],
+        "growth_mib": round(memory[-1] - settled, 1),
+    }
+    (HERE / "results").mkdir(exist_ok=True)
+    write_json(HERE / "results" / "demo.json", results)
+    fill(
+        HERE / "README.md",
+        "demo",
+        "| what | measured |\n|---|---|\n"
+        f"| request through gradio_client / `predict`, photo of 640x480 | {timing['ratio']:.2f} |\n"
+        f"| right answers to {PEOPLE} people at once | {right} of {PEOPLE} |\n"
+        f"| memory after a fifth of {options.requests} requests | {settled:.0f} MiB |\n"
+        f"| memory after all of them | {memory[-1]:.0f} MiB |",
+    )
+    print(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Solids lie where the room is, and a printer and a viewer can use them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from scenes import BOX, FLOOR, WALL, render
+
+from depth_unet import Camera, Prediction
+from depth_unet.mesh import point_cloud, relief, surface
+
+CAMERA = Camera(160, 120, 120.0, 125.0, 81.0, 59.0)
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[Image.Image, np.ndarray]:
+    image, depth = render(CAMERA)
+    return Image.fromarray(image), depth
+
+
+@pytest.fixture
+def room(scene: tuple[Image.Image, np.ndarray]) -> Prediction:
+    return Prediction(scene[1], CAMERA, name="room.jpg")
+
+
+def test_two_point_distances_of_the_room(room: Prediction):
+    fine = Camera.from_fov(1280, 960, 63)
+    room = Prediction(render(fine)[1], fine)
+    corners = [(BOX[0][0] + 0.005, 0.8, BOX[0][2]), (BOX[1][0] - 0.005, 0.8, BOX[0][2]), (-1.5, -0.5, WALL)]
+    corners += [(1.0, FLOOR, 4.0), (0.4, 0.4, BOX[0][2])]
+    pixels = [tuple(int(side) for side in fine.project(np.array(corner))) for corner in corners]
+    for one, first in zip(corners, pixels, strict=True):
+        assert room.distance(*first) == pytest.approx(np.linalg.norm(one), rel=0.01)
+        for other, second in zip(corners, pixels, strict=True):
+            if one != other:
+                true = np.linalg.norm(np.subtract(one, other))
+                assert room.distance_between(first, second) == pytest.approx(true, rel=0.01)
+
+
+def test_the_cloud_reprojects_onto_the_pixel_grid(scene: tuple[Image.Image, np.ndarray]):
+    image, depth = scene
+    depth = depth.copy()
+    depth[:5, :7] = 0
+    depth[50, 60] = np.nan
+    known = np.isfinite(depth) & (depth > 0)
+
+    cloud = point_cloud(depth, CAMERA, image)
+
+    rows, columns = np.nonzero(known)
+    seen = CAMERA.project(np.asarray(cloud.vertices))
+    np.testing.assert_allclose(seen, np.stack([columns, rows], -1) + 0.5, atol=1e-3)
+    np.testing.assert_array_equal(cloud.colors[:, :3], np.asarray(image)[known])
+
+
+def test_the_surface_is_torn_at_depth_edges_only(scene: tuple[Image.Image, np.ndarray]):
+    image, depth = scene
+    whole, torn = surface(depth, CAMERA, image, steepest=None), surface(depth, CAMERA, image)
+
+    assert len(whole.faces) == 2 * 159 * 119
+    assert 0.95 < len(torn.faces) / len(whole.faces) < 1
+    longest = torn.edges_unique_length.max()
+    assert longest < 0.6 < whole.edges_unique_length.max(), "from the box to the wall it is metres"
+    # Seen from the origin every triangle shows its front, and what it shows lies where the room is.
+    assert (np.einsum("ij,ij->i", torn.face_normals, torn.triangles_center) < 0).all()
+    assert torn.vertices[:, 2].max() < 0 and torn.vertices[:, 1].min() == pytest.approx(-FLOOR, abs=1e-4)
+
+
+def test_glb_opens_with_the_photo_on_it(room: Prediction, scene: tuple[Image.Image, np.ndarray], tmp_path: Path):
+    path = room.save(tmp_path / "room.glb", image=scene[0])
+    opened = trimesh.load(path, force="mesh")
+    assert opened.extents[2] == pytest.approx(np.ptp(room.depth), rel=1e-4)
+    assert opened.visual.material.emissiveTexture.size == (160, 120) and b"image/jpeg" in path.read_bytes()
+    # The upper left of the picture must be the upper left of the mesh.
+    corner = np.argmin(opened.visual.uv[:, 0] - opened.visual.uv[:, 1])
+    assert opened.vertices[corner, 0] < 0 < opened.vertices[corner, 1]
+
+
+def test_ply_is_a_coloured_cloud_and_small_maps_stay_whole(room: Prediction, tmp_path: Path):
+    cloud = trimesh.load(room.save(tmp_path / "room.ply"))
+    assert isinstance(cloud, trimesh.PointCloud) and cloud.vertices.shape == (160 * 120, 3)
+    np.testing.assert_allclose(cloud.vertices, room.points().reshape(-1, 3), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(cloud.colors[:, :3], np.asarray(room.colorize(scale_bar=False)).reshape(-1, 3))
+    fewer = trimesh.load(room.save(tmp_path / "fewer.ply", longest=80))
+    assert len(fewer.vertices) == 80 * 60
+    assert fewer.vertices[:, 2].max() == pytest.approx(WALL)
+
+
+@pytest.mark.parametrize("size_mm", [40.0, 150.0])
+def test_relief_is_watertight_and_of_the_size_asked(room: Prediction, tmp_path: Path, size_mm: float):
+    solid = trimesh.load(room.save(tmp_path / "room.stl", size_mm=size_mm))
+    assert solid.is_watertight and solid.is_winding_consistent and solid.volume > 0
+    assert solid.extents[0] == pytest.approx(size_mm, rel=1e-5)
+    assert solid.extents[1] == pytest.approx(size_mm * 119 / 159, rel=1e-5)
+    assert solid.extents[2] == pytest.approx(size_mm / 5 + 2, rel=1e-5)
+    np.testing.assert_allclose(solid.bounds[0], 0, atol=1e-6)
+
+
+def test_near_is_high_and_holes_are_low(scene: tuple[Image.Image, np.ndarray]):
+    depth = scene[1].copy()
+    depth[10:14, 20:24] = np.nan
+    solid = relief(depth, size_mm=80, relief_mm=10, base_mm=3)
+    assert solid.is_watertight
+    heights = solid.vertices[: depth.size, 2].reshape(depth.shape)
+    assert heights.min() == pytest.approx(3) and heights.max() == pytest.approx(13)
+    assert heights[12, 22] == pytest.approx(3)
+    assert heights[119, 80] > heights[60, 10]
+
+
+def test_a_flat_wall_is_a_plate():
+    solid = relief(np.full((2, 3), 2.0, np.float32))
+    assert solid.is_watertight and solid.extents[2] == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.parametrize("wrong", [{"size_mm": 0}, {"relief_mm": -1}, {"base_mm": float("nan")}])
+def test_relief_needs_measures(wrong: dict):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        relief(np.ones((4, 4), np.float32), **wrong)
+
+
+def test_nothing_to_build_from(scene: tuple[Image.Image, np.ndarray]):
+    empty = np.zeros((120, 160), np.float32)
+    for build in (lambda: point_cloud(empty, CAMERA, scene[0]), lambda: surface(empty, CAMERA, scene[0])):
+        with pytest.raises(ValueError, match="no pixel has a depth"):
+            build()
+    with pytest.raises(ValueError, match="2x2"):
+        relief(np.ones((1, 4), np.float32))
+    scattered = np.zeros((120, 160), np.float32)
+    scattered[::2, ::2] = 1
+    with pytest.raises(ValueError, match="no surface"):
+        surface(scattered, CAMERA, scene[0])
