@@ -131,7 +131,7 @@ def test_the_command_scores_diode(saved: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--data", "nyu:/tmp"], "KIND:PATH"),
+        (["--data", "kitti:/tmp"], "KIND:PATH"),
         (["--data", "rgbd:/no/such/place"], "/no/such/place"),
         (["--model", "./no/model"], "no/model"),
         (["--min-depth", "50", "--max-depth", "60"], "0000: no valid pixel"),

@@ -200,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         _report(options)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
+    except (ValueError, FileNotFoundError, ConnectionError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
