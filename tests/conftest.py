@@ -1,6 +1,7 @@
 """Settings and data that all tests share: one thread, no network, tiny real networks."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before any import that reads them: the tests reach nothing but this machine.
@@ -11,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hub_client import Hub  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from depth_unet import DepthUNet, DepthUNetConfig  # noqa: E402
@@ -50,3 +52,11 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "room.jpg"
     coarse.resize((160, 120), Image.Resampling.BICUBIC).save(path, quality=90)
     return path
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A model hub of its own for each file of tests."""
+    running = Hub(tmp_path_factory.mktemp("hub"))
+    yield running
+    running.stop()

@@ -35,13 +35,6 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    running = Hub(tmp_path_factory.mktemp("hub"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def client(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     started = Client(hub.endpoint, tmp_path_factory.mktemp("home"))
     yield started
