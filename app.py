@@ -37,6 +37,7 @@ EXAMPLES = Path(__file__).parent / "docs" / "examples"
 CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
 MOST_WAITING = 32  # photos in the queue; whoever comes then is told to try again later
 LARGEST_FILE = "100mb"
+SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 SHOWN_LONGEST = 1280  # pixels of the pictures on the page; the downloads have all
 SOLID_LONGEST = 512  # points along the longer side of what is shown and printed
 MOST_FRAMES = 450  # of a clip: half a minute
@@ -66,7 +67,7 @@ CSS = """
 """
 # gradio's thumbnails are buttons without a name, and the pictures of its slider have no text: a screen reader gets
 # both from here, for the slider each time it shows something new.
-NAMES = """() => {
+ARRIVE = """() => {
   document.querySelectorAll("button.gallery-item").forEach(button => {
     const file = button.querySelector("img")?.src.split("/").pop() ?? "";
     button.ariaLabel = "Example: " + decodeURIComponent(file).replace(/\\.[^.]*$/, "").replaceAll("_", " ");
@@ -77,6 +78,23 @@ NAMES = """() => {
   });
   new MutationObserver(name).observe(document.body, {subtree: true, childList: true, attributeFilter: ["src", "alt"]});
 }"""
+# A click on the example that the address names.
+TAKE_EXAMPLE = """() => {
+  const wanted = "/" + encodeURIComponent(new URLSearchParams(location.search).get("example")) + ".";
+  [...document.querySelectorAll("button.gallery-item img")].find(image => image.src.includes(wanted))?.click();
+}"""
+# The address tells example and colours, so that it can be shared; photos that visitors bring stay out of it.
+ADDRESS = """(cmap, near, far) => {
+  const file = image => decodeURIComponent(image.src.split("/").pop()).replace(/\\.[^.]*$/, "");
+  const shown = [...document.querySelectorAll("#slider img")].map(file);
+  const examples = [...document.querySelectorAll("button.gallery-item img")].map(file);
+  const example = examples.find(name => shown.includes(name + "_color"));
+  const told = new URLSearchParams(location.search);
+  for (const [key, value] of Object.entries({example, cmap, near, far}))
+    value && value !== "DEFAULT" ? told.set(key, value) : told.delete(key);
+  const address = location.pathname + (String(told) && "?" + told);
+  if (address !== location.pathname + location.search) history.replaceState(history.state, "", address);
+}""".replace("DEFAULT", COLOUR_MAPS[0])
 
 SILENT = {"queue": False, "api_visibility": "private"}
 
@@ -132,6 +150,38 @@ class Desk:
         with self.turn:
             return self.model.predict(photo, camera)
 
+    def received(self, sent: dict[str, Any] | gr.FileData | None) -> Path:
+        """The file behind what the browser or a client sent; it is deleted in time, however it came.
+
+        Raises:
+            ValueError: not a file, or one that nobody uploaded: gradio lets the path of any file on the server through.
+        """
+        sent = sent.model_dump() if isinstance(sent, gr.FileData) else sent
+        if isinstance(sent, dict) and isinstance(sent.get("video"), dict):
+            sent = sent["video"]
+        name = (sent.get("path") if isinstance(sent, dict) else None) or ""
+        path = Path(name).resolve()
+        if not path.is_relative_to(self.cache.resolve()) or path.is_dir():
+            raise ValueError("the photo must be uploaded as a file")
+        self.page.upload_file_set.add(name)
+        if path.stem == "file":  # so gradio calls what came as text through MCP, of which it forgets a second copy
+            self.page.upload_file_set.update(map(str, self.cache.glob(f"*/{path.name}")))
+        return path
+
+    def received_frame(self, sent: dict[str, Any]) -> Path | Image.Image:
+        """A frame of the webcam: as text within the message, or as an uploaded file.
+
+        Raises:
+            ValueError: as `received`, or the text is no picture.
+        """
+        kind, comma, text = (sent.get("url") or "").partition(",")
+        if not (comma and kind.startswith("data:image/")):
+            return self.received(sent)
+        try:
+            return read_photo(Image.open(io.BytesIO(base64.b64decode(text)))).image
+        except (OSError, ValueError):
+            raise ValueError("the camera's picture cannot be read") from None
+
     def keep(self, prediction: Prediction, photo: Path | Image.Image) -> Record:
         """Write what later clicks need."""
         stem = Path(prediction.name or "photo").stem
@@ -172,7 +222,7 @@ def build(model: DepthUNet) -> gr.Blocks:
             with gr.Tab("Camera, live"):
                 live_view(desk)
         endpoints(desk)
-        page.load(None, js=NAMES)
+        page.load(None, js=ARRIVE)
     # One prediction keeps all cores busy: a second one beside it would only make both late.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
 
@@ -300,9 +350,11 @@ def photo_view(desk: Desk) -> None:
     @polite
     def take(photo: dict[str, Any] | None, *look: Any) -> list[Any]:
         if photo is None:
-            return shown(None, [], *look)
-        path = uploaded_file(photo, desk.cache)
-        return shown(desk.keep(desk.predict(path), path), [], *look)
+            return [gr.skip(), *shown(None, [], *look)]
+        path = desk.received(photo)
+        known = desk.keep(desk.predict(path), path)
+        visible = gr.skip() if path.suffix.lower() in SHOWN_BY_BROWSERS else known.path("photo.jpg")
+        return [visible, *shown(known, [], *look)]
 
     @polite
     def redraw(known: Record | None, *look: Any) -> Any:
@@ -385,7 +437,9 @@ def photo_view(desk: Desk) -> None:
     def finish(changed: gr.events.Dependency) -> None:
         """After a new depth map: files, and nothing of the last one in space."""
         changed.success(lambda: [*[None] * 4, gr.Row(visible=False)], None, [*in_space, solids], **SILENT)
-        changed.success(write_rest, [record, *look], [*rest, downloads], api_visibility="private")
+        changed.success(write_rest, [record, *look], [*rest, downloads], api_visibility="private").then(
+            None, look, js=ADDRESS, api_visibility="private"
+        )
 
     def begin(predicted: gr.events.Dependency) -> None:
         finish(predicted)
@@ -398,7 +452,7 @@ def photo_view(desk: Desk) -> None:
     run = {
         "fn": take,
         "inputs": [source, *look],
-        "outputs": views,
+        "outputs": [source, *views],
         "preprocess": False,
         "concurrency_id": "model",
         "api_visibility": "private",
@@ -409,10 +463,12 @@ def photo_view(desk: Desk) -> None:
         begin(examples.load_input_event.then(**run))
 
     quiet = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
+    desk.page.load(look_asked_for, None, look, **quiet).then(None, js=TAKE_EXAMPLE, **quiet)
     chosen = gr.on(
         [cmap.input, near.submit, near.blur, far.submit, far.blur], redraw, [record, *look], [slider, scale], **quiet
     )
     chosen.success(write_rest, [record, *look], [*rest, downloads], **quiet)
+    chosen.success(None, look, js=ADDRESS, **quiet)
     marking = [points, marked, measured]
     marked.select(mark, [record, points], marking, **quiet)
     typed.submit(mark_typed, [record, typed], marking, **quiet)
@@ -431,7 +487,7 @@ def batch_view(desk: Desk) -> None:
         start = gr.Button("Start", size="md", variant="primary")
         stop = gr.Button("Cancel", size="md")
     table = gr.Dataframe(
-        headers=["Photo", "Near, m", "Median, m", "Far, m", "Note"], interactive=False, label="Results", wrap=True
+        headers=["Photo", "Near", "Median", "Far", "Note"], interactive=False, label="Results, in metres", wrap=True
     )
     archive = gr.DownloadButton("Download all as ZIP", size="md")
 
@@ -439,7 +495,7 @@ def batch_view(desk: Desk) -> None:
     def run(photos: list[dict[str, Any]] | None, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
         if not photos:
             raise ValueError("choose some photos first")
-        paths = [uploaded_file(photo, desk.cache) for photo in photos]
+        paths = [desk.received(photo) for photo in photos]
         folder, zipped = desk.new_folder(), desk.new_file("depth.zip")
         rows = []
         yield rows, None
@@ -486,7 +542,7 @@ def video_view(desk: Desk) -> None:
     def run(clip: Any, strength: float, cmap: str, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
         if not clip:
             raise ValueError("choose a clip first")
-        source, target = uploaded_file(clip, desk.cache), desk.new_file("depth.mp4")
+        source, target = desk.received(clip), desk.new_file("depth.mp4")
         yield None, video_note(None)
         for step in depth_video(desk.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
             if isinstance(step, VideoReport):
@@ -534,7 +590,7 @@ def live_view(desk: Desk) -> None:
     def look(frame: dict[str, Any] | None) -> Any:
         if frame is None:
             return gr.skip()
-        prediction = desk.predict(sent_frame(frame, desk.cache))
+        prediction = desk.predict(desk.received_frame(frame))
         height, width = prediction.depth.shape
         note = f'<p class="measured">Middle of the picture: {prediction.distance(width // 2, height // 2):.2f} m</p>'
         return prediction.colorize(COLOUR_MAPS[0]), note
@@ -561,25 +617,31 @@ def endpoints(desk: Desk) -> None:
 
     @polite
     def predict(
-        photo: gr.FileData, horizontal_fov_deg: float | None = None
-    ) -> tuple[dict[str, Any], gr.FileData, gr.FileData, gr.FileData]:
+        photo: gr.FileData,
+        kind: Literal["npy", "png", "npz", "picture"] = "npy",
+        horizontal_fov_deg: float | None = None,
+    ) -> tuple[dict[str, Any], gr.FileData]:
         """Metric depth of one photo.
 
         Args:
             photo: an image file.
+            kind: of file; npy is float32 metres, png 16-bit millimetres with 0 for no depth, npz all there is to
+                know in one file, picture the depth in colours with a scale, for people.
             horizontal_fov_deg: angle that the photo spans from left to right, degrees; None reads EXIF.
 
         Returns:
-            Near, median and far in metres, camera and model; depth in colours with a scale, JPEG; depth as 16-bit PNG
-            in millimetres, 0 for no depth; depth as NumPy array, float32 metres.
+            Near, median and far in metres, camera and model; the file.
         """
-        prediction = desk.predict(uploaded_file(photo, desk.cache), horizontal_fov_deg)
-        stem = Path(prediction.name).stem
-        coloured, png, npy = (desk.new_file(f"{stem}_{end}") for end in ("color.jpg", "depth.png", "depth.npy"))
-        prediction.colorize(COLOUR_MAPS[0]).save(coloured, quality=92, subsampling=0)
-        save_loudly(prediction, png)
-        prediction.save(npy)
-        return facts(prediction), handed(coloured), handed(png), handed(npy)
+        endings = {"npy": "depth.npy", "png": "depth.png", "npz": "depth.npz", "picture": "color.jpg"}
+        if kind not in endings:
+            raise ValueError(f"kind must be one of {', '.join(endings)}, not {kind!r}")
+        prediction = desk.predict(desk.received(photo), horizontal_fov_deg)
+        path = desk.new_file(f"{Path(prediction.name).stem}_{endings[kind]}")
+        if kind == "picture":
+            prediction.colorize(COLOUR_MAPS[0]).save(path, quality=92, subsampling=0)
+        else:
+            save_loudly(prediction, path)
+        return facts(prediction), handed(path)
 
     @polite
     def measure(
@@ -601,7 +663,7 @@ def endpoints(desk: Desk) -> None:
         Returns:
             `metres`, and `calibration`, the factor by which the known length changed the model's metres.
         """
-        prediction = desk.predict(uploaded_file(photo, desk.cache), horizontal_fov_deg)
+        prediction = desk.predict(desk.received(photo), horizontal_fov_deg)
         if true_metres is not None:
             prediction = prediction.calibrate_length(pixels(true_points or []), true_metres)
         return {"metres": prediction.length(pixels(points)), "calibration": prediction.calibration}
@@ -624,7 +686,7 @@ def endpoints(desk: Desk) -> None:
         Returns:
             The file.
         """
-        path = uploaded_file(photo, desk.cache)
+        path = desk.received(photo)
         prediction = desk.predict(path, horizontal_fov_deg)
         target = desk.new_file(f"{Path(prediction.name).stem}.{kind}")
         image = read_photo(path, enough=(SHOWN_LONGEST, SHOWN_LONGEST)).image
@@ -633,6 +695,20 @@ def endpoints(desk: Desk) -> None:
 
     for function in (predict, measure, solid):
         gr.api(function, api_name=function.__name__, concurrency_id="model")
+
+
+def look_asked_for(request: gr.Request) -> Look:
+    """The colours that the page's address asks for; what makes no sense there is not heeded."""
+
+    def metres(name: str) -> float:
+        try:
+            return max(0.0, min(float(asked.get(name, 0)), 1e4))
+        except ValueError:
+            return 0.0
+
+    asked = request.query_params
+    cmap = asked.get("cmap")
+    return Look(cmap if cmap in COLOUR_MAPS else COLOUR_MAPS[0], metres("near"), metres("far"))
 
 
 def polite(function: Callable) -> Callable:
@@ -662,32 +738,6 @@ def polite(function: Callable) -> Callable:
             raise told(error) from None
 
     return called
-
-
-def uploaded_file(sent: dict[str, Any] | None, cache: Path) -> Path:
-    """The file behind what the browser or a client sent.
-
-    Raises:
-        ValueError: not a file, or one that nobody uploaded: gradio lets the path of any file on the server through.
-    """
-    sent = sent.model_dump() if isinstance(sent, gr.FileData) else sent
-    if isinstance(sent, dict) and isinstance(sent.get("video"), dict):
-        sent = sent["video"]
-    path = Path((sent.get("path") if isinstance(sent, dict) else None) or "").resolve()
-    if not path.is_relative_to(cache.resolve()) or path.is_dir():
-        raise ValueError("the photo must be uploaded as a file")
-    return path
-
-
-def sent_frame(sent: dict[str, Any], cache: Path) -> Path | Image.Image:
-    """A frame of the webcam: as text within the message, or as an uploaded file."""
-    kind, comma, text = (sent.get("url") or "").partition(",")
-    if not (comma and kind.startswith("data:image/")):
-        return uploaded_file(sent, cache)
-    try:
-        return read_photo(Image.open(io.BytesIO(base64.b64decode(text)))).image
-    except (OSError, ValueError):
-        raise ValueError("the camera's picture cannot be read") from None
 
 
 def pixels(points: Any) -> list[tuple[int, int]]:

@@ -13,29 +13,28 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 from torch.utils.data import Dataset, Subset
 
-from depth_unet import DEFAULT_MODEL, Camera, DepthUNet, Prediction
+from benchmarks.accuracy import FASTDEPTH, TCSMALLNET
+from depth_unet import DEFAULT_MODEL, DepthUNet
 from depth_unet.model import WEIGHTS_FILE
 from depth_unet.onnx import OnnxDepthUNet, calibration_photos, export, quantize
 from train.data import open_data
 from train.evaluate import evaluate, mean_over_frames
 from train.history import write_json
 from train.model_card import fill, sources_of
+from train.peers import LiteRtDepth, OnnxDisparity
 
 HERE = Path(__file__).parent
-PEERS = HERE.parent.parent / "shared/peers"
 PHOTOS = 8  # that the clock sees
 
 
@@ -46,73 +45,11 @@ class Contender(NamedTuple):
         name: for the table.
         file: what has to be shipped to run it.
         load: makes the predictor, given the number of threads.
-        alignments: in which its output can be scored.
     """
 
     name: str
     file: Path
     load: Callable[[int], object]
-    alignments: tuple[str, ...] = ("none", "median", "scale_shift_disparity")
-
-
-class Peer:
-    """A published network with an input of fixed size, into which whole photos are squeezed."""
-
-    def network(self, image: Image.Image) -> np.ndarray:
-        """Depth (h, w), in metres or in proportion to them."""
-        raise NotImplementedError
-
-    def predict_batch(
-        self, images: Sequence[np.ndarray], cameras: Sequence[Camera] | None = None, batch_size: int = 1
-    ) -> list[Prediction]:
-        """As `DepthUNet.predict_batch`; the cameras are not heeded, for these networks know of none."""
-        predictions = []
-        for image in images:
-            height, width = image.shape[:2]
-            depth = torch.from_numpy(self.network(Image.fromarray(image)))[None, None]
-            depth = F.interpolate(depth, (height, width), mode="bilinear")[0, 0].numpy()
-            predictions.append(Prediction(depth, Camera.assumed(width, height)))
-        return predictions
-
-
-class FastDepth(Peer):
-    """FastDepth (Wofk et al. 2019), 8 bits, for LiteRT: metres."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self.interpreter = Interpreter(str(path), num_threads=threads)
-        self.interpreter.allocate_tensors()
-        (self.input,), (self.output,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
-
-    def network(self, image: Image.Image) -> np.ndarray:
-        """Metres."""
-        _, height, width, _ = self.input["shape"]
-        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))[None]
-        self.interpreter.set_tensor(self.input["index"], pixels)
-        self.interpreter.invoke()
-        scale, _ = self.output["quantization"]
-        steps = self.interpreter.get_tensor(self.output["index"])[0, :, :, 0]
-        return np.maximum(steps, 0.5).astype(np.float32) * scale  # no distance is 0
-
-
-class TCSmallNet(Peer):
-    """TCSmallNet (Li et al. 2021) for onnxruntime: inverse depth of unknown scale and shift."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self.input = self.session.get_inputs()[0]
-
-    def network(self, image: Image.Image) -> np.ndarray:
-        """The reciprocal of what it says."""
-        _, _, height, width = self.input.shape
-        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
-        (disparity,) = self.session.run(None, {self.input.name: pixels.transpose(2, 0, 1)[None]})
-        return 1 / np.maximum(disparity[0, 0], 1e-6)
 
 
 def load_torch(model: str, threads: int) -> DepthUNet:
@@ -138,15 +75,13 @@ def contenders(options: argparse.Namespace, folder: Path) -> tuple[list[Contende
     else:
         left_out.append("int8: no --calibration given")
     peers = [
-        ("FastDepth, LiteRT int8", options.fastdepth, FastDepth, ("none", "median", "scale_shift_disparity")),
-        ("TCSmallNet, onnxruntime", options.tcsmallnet, TCSmallNet, ("scale_shift_disparity",)),
+        ("FastDepth, LiteRT int8", options.fastdepth, LiteRtDepth),
+        ("TCSmallNet, onnxruntime", options.tcsmallnet, OnnxDisparity),
     ]
-    for name, path, kind, alignments in peers:
+    for name, path, kind in peers:
         try:
-            if not path.is_file():
-                raise FileNotFoundError(f"no file {path.name}")
             kind(path, 1)
-            found.append(Contender(name, path, Bound(kind, path), alignments))
+            found.append(Contender(name, path, Bound(kind, path)))
         except (ImportError, FileNotFoundError) as error:
             left_out.append(f"{name}: {error}")
     return found, left_out
@@ -207,7 +142,7 @@ def _memory(field: str) -> float:
 def accuracy(contender: Contender, dataset: Dataset) -> dict[str, dict[str, float]]:
     """AbsRel and delta1 in each alignment that makes sense for it."""
     means = mean_over_frames(evaluate(contender.load(torch.get_num_threads()), dataset))
-    return {align: {name: means[align][name] for name in ("abs_rel", "delta1")} for align in contender.alignments}
+    return {align: {name: values[name] for name in ("abs_rel", "delta1")} for align, values in means.items()}
 
 
 def markdown_table(rows: list[dict]) -> str:
@@ -249,8 +184,8 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
     parser.add_argument("--data", required=True, help="KIND:PATH to measure on")
     parser.add_argument("--calibration", type=Path, help="folder of pictures or RGB-D tar; without it no int8")
-    parser.add_argument("--fastdepth", type=Path, default=PEERS / "fastdepth_224_int8.tflite")
-    parser.add_argument("--tcsmallnet", type=Path, default=PEERS / "tcmonodepth_tcsmallnet_192x320.onnx")
+    parser.add_argument("--fastdepth", type=Path, default=FASTDEPTH)
+    parser.add_argument("--tcsmallnet", type=Path, default=TCSMALLNET)
     parser.add_argument("--rounds", type=int, default=40, help="photos for each contender and number of threads")
     parser.add_argument("--frames", type=int, help="score only so many, evenly spread  (default: all)")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="folder for JSON and plot")

@@ -69,7 +69,9 @@ def read_photo(source: ImageSource, enough: tuple[int, int] | None = None) -> Ph
         raise FileNotFoundError(f"there is no file {name}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture in a known format") from None
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:  # Pillow's own limit, above ours, before it tells the size
+        raise ValueError(f"{name} has far too many pixels: at most {MAX_PIXELS:,} are read") from None
+    except (OSError, SyntaxError, EOFError) as error:
         # The text of a system error would tell the whole path.
         raise ValueError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -31,6 +31,10 @@ _INPUT, _OUTPUT = "images", "depth"
 _CONFIG_KEY = "depth_unet_config"
 
 
+class ForeignModelError(ValueError):
+    """A sound ONNX file, but not one of this package."""
+
+
 class OnnxDepthUNet(Predictor):
     """A DepthUNet that onnxruntime runs, with the same `predict` and `predict_batch`.
 
@@ -40,7 +44,7 @@ class OnnxDepthUNet(Predictor):
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an ONNX file of this package, damaged, or of a newer version.
+        ValueError: damaged, of a newer version, or, as `ForeignModelError`, an ONNX file of somebody else.
         ImportError: onnxruntime is not installed.
     """
 
@@ -58,7 +62,9 @@ class OnnxDepthUNet(Predictor):
             raise ValueError(f"{path} is not an ONNX file, or damaged: {error}") from error
         about = self.session.get_modelmeta().custom_metadata_map
         if _CONFIG_KEY not in about:
-            raise ValueError(f"{path} is no DepthUNet: make it with `python -m depth_unet.onnx MODEL {path.name}`")
+            raise ForeignModelError(
+                f"{path} is no DepthUNet: make it with `python -m depth_unet.onnx MODEL {path.name}`"
+            )
         try:
             self.config = DepthUNetConfig.from_dict(json.loads(about[_CONFIG_KEY]))
         except (ValueError, TypeError) as error:

@@ -36,7 +36,7 @@ class Layout(NamedTuple):
     depth_range: tuple[float, float]
 
     def sample(self, image: torch.Tensor, depth: torch.Tensor, camera: Camera, key: str, filled: bool) -> DepthSample:
-        """A frame, of which `scored` is valid, or, cut to it, `filled`; all of it if it has another size.
+        """A frame, of which `scored` or `filled` is valid; all of it if it has another size.
 
         Raises:
             SampleError: no pixel has a valid depth.
@@ -45,13 +45,10 @@ class Layout(NamedTuple):
             return DepthSample.checked(image, depth, torch.ones_like(depth, dtype=torch.bool), camera, key)
         nearest, farthest = self.depth_range
         valid = (depth >= nearest) & (depth <= farthest)
-        if filled:
-            top, bottom, left, right = self.filled
-            return DepthSample.checked(image, depth, valid, camera, key).crop(left, top, right - left, bottom - top)
-        top, bottom, left, right = self.scored
-        scored = torch.zeros_like(valid)
-        scored[:, top:bottom, left:right] = True
-        return DepthSample.checked(image, depth, valid & scored, camera, key)
+        top, bottom, left, right = self.filled if filled else self.scored
+        trusted = torch.zeros_like(valid)
+        trusted[:, top:bottom, left:right] = True
+        return DepthSample.checked(image, depth, valid & trusted, camera, key)
 
 
 # Kinect intrinsics of the official toolbox; the crop of Eigen et al. 2014, outside which depth is only in-filled.
@@ -72,9 +69,8 @@ class RgbdFolder(Dataset):
         metres_per_unit: of integer depth maps.
         layout: "nyu" scores 640x480 Kinect frames in the Eigen crop and 0.3-10 m, the rest is marked invalid;
             "auto" does so for files in a folder called nyu; "plain" never.
-        filled: for training: frames cut to the part without their white frame, all of which counts. Around the crop
-            depth is no measurement, but a network that is trained without it says nonsense along the edges of a
-            picture.
+        filled: for training: all but the white frame around a picture is valid. Around the crop depth is no
+            measurement, but a network that is trained without it says nonsense along the edges of a picture.
 
     Raises:
         FileNotFoundError: no such path, or no pair in it.

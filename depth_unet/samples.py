@@ -1,5 +1,6 @@
 """A picture with its true depth, and what may be done to both without telling a lie about metres."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -62,6 +63,12 @@ class DepthSample(NamedTuple):
             camera=self.camera.crop(left, top, width, height),
         )
 
+    def measured_part(self) -> "DepthSample":
+        """The smallest part that holds every valid pixel: without the frame that some recordings have around them."""
+        rows, columns = (self.valid[0].any(axis).nonzero() for axis in (1, 0))
+        top, left = int(rows[0]), int(columns[0])
+        return self.crop(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
+
     def resize(self, height: int, width: int) -> "DepthSample":
         """The sample at another size: the image antialiased, depth and mask by nearest neighbour."""
         image = F.interpolate(self.image[None], (height, width), mode="bilinear", antialias=True)[0]
@@ -80,6 +87,37 @@ class DepthSample(NamedTuple):
             camera=self.camera.flip(),
         )
 
+    def turn(self, pitch: float, yaw: float, roll: float) -> "DepthSample":
+        """What the same camera sees after it was turned on the spot by these angles (degrees, a few at most).
+
+        Nothing moves in space, so this is exact but for what comes into view anew: picture and depth are mirrored
+        in there, and marked invalid.
+
+        Args:
+            pitch: up, for positive angles.
+            yaw: to the right.
+            roll: clockwise.
+        """
+        camera = self.camera
+        x = (torch.arange(camera.width, dtype=torch.float64) + 0.5 - camera.cx) / camera.fx
+        y = (torch.arange(camera.height, dtype=torch.float64) + 0.5 - camera.cy) / camera.fy
+        y, x = torch.meshgrid(y, x, indexing="ij")
+        # The rays of the new picture, as the old camera sees them.
+        rays = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ _rotation(pitch, yaw, roll).T
+        ahead = rays[..., 2:].clamp_min(1e-3)
+        seen = rays[..., :2] / ahead * torch.tensor([camera.fx, camera.fy]) + torch.tensor([camera.cx, camera.cy])
+        grid = (2 * seen / torch.tensor([camera.width, camera.height]) - 1)[None].float()
+
+        def looked_up(values: torch.Tensor, mode: str, padding: str) -> torch.Tensor:
+            return F.grid_sample(values[None], grid, mode, padding, align_corners=False)[0]
+
+        return self._replace(
+            image=looked_up(self.image, "bilinear", "reflection"),
+            # A point at depth z on the old axis is z / (ray's share along it) away on the new one.
+            depth=looked_up(self.depth, "nearest", "reflection") / ahead[..., 0].float(),
+            valid=looked_up(self.valid.float(), "nearest", "zeros") > 0.5,
+        )
+
     def to_focal(self, focal_px: float) -> "DepthSample":
         """The same picture, said to be taken with a focal length of `focal_px` pixels.
 
@@ -92,3 +130,14 @@ class DepthSample(NamedTuple):
     def within(self, min_depth: float, max_depth: float) -> "DepthSample":
         """The sample with depths outside [min_depth, max_depth] metres marked invalid: left out, not clipped."""
         return self._replace(valid=self.valid & (self.depth >= min_depth) & (self.depth <= max_depth))
+
+
+def _rotation(pitch: float, yaw: float, roll: float) -> torch.Tensor:
+    """(3, 3) float64 from the turned camera's axes (x right, y down, z ahead) to those before."""
+    about_x, about_y, about_z = (
+        torch.tensor([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=torch.float64).roll((axis, axis), (0, 1))
+        for axis, c, s in (
+            (n, math.cos(math.radians(a)), math.sin(math.radians(a))) for n, a in enumerate((pitch, yaw, roll))
+        )
+    )
+    return about_y @ about_x @ about_z

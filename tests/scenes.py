@@ -11,11 +11,16 @@ FLOOR, WALL = 1.4, 6.0  # metres below and ahead of the camera
 BOX = ((-0.6, 0.3, 2.5), (0.5, 1.4, 3.5))  # two opposite corners
 
 
-def render(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Cast a ray through every pixel: RGB (H, W, 3) uint8 and metres along the optical axis (H, W) float32."""
+def render(camera: Camera, axes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Cast a ray through every pixel: RGB (H, W, 3) uint8 and metres along the optical axis (H, W) float32.
+
+    `axes`, a rotation matrix, is for a camera that does not look straight at the wall.
+    """
     rays = camera.unproject(np.ones((camera.height, camera.width)))  # z = 1, so that a ray's length is the depth
+    if axes is not None:
+        rays = rays @ axes.T
     with np.errstate(divide="ignore"):
-        depth = np.minimum(WALL, np.where(rays[..., 1] > 0, FLOOR / rays[..., 1], np.inf))
+        depth = np.minimum(WALL / rays[..., 2], np.where(rays[..., 1] > 0, FLOOR / rays[..., 1], np.inf))
         sides = np.sort([np.array(corner) / rays for corner in BOX], axis=0)  # entering and leaving each pair of planes
     entering, leaving = sides[0].max(-1), sides[1].min(-1)
     depth = np.where(entering <= leaving, np.minimum(depth, entering), depth)

@@ -1,8 +1,11 @@
 """The page as a program sees it: a real server in its own process, asked through gradio_client."""
 
+import base64
 import json
 import os
+import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,10 +24,11 @@ import trimesh
 import yaml
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from gradio_client.utils import QueueError
 from PIL import Image
 
 import app
-from depth_unet import Camera, DepthUNet, DepthUNetConfig
+from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
 from depth_unet.__main__ import main as command_line
 
 ROOT = Path(__file__).parent.parent
@@ -86,29 +90,49 @@ def client(server: tuple[str, DepthUNet], tmp_path_factory: pytest.TempPathFacto
     client.close()
 
 
-def ask(client: Client, path: Path, **more) -> tuple[str, dict, str, str]:
-    about, picture, png, npy = client.predict(handle_file(path), api_name="/predict", **more)
-    return picture, about, png, npy
+def ask(client: Client, path: Path, kind: str = "npy", **more) -> tuple[dict, str]:
+    return client.predict(handle_file(path), kind, api_name="/predict", **more)
 
 
 def test_files_and_facts_of_a_photo(client: Client, model: DepthUNet, photo: Path):
-    picture, about, png, npy = ask(client, photo)
-
     expected = model.predict(photo)
-    depth = np.load(npy)
-    assert depth.dtype == np.float32
-    np.testing.assert_array_equal(depth, expected.depth)
-    with Image.open(png) as millimetres:
-        assert millimetres.mode == "I;16"
-        np.testing.assert_allclose(np.asarray(millimetres) / 1000, depth, atol=0.00051)
-    with Image.open(picture) as coloured:
-        wanted = np.asarray(expected.colorize("viridis")).astype(int)
-        assert np.abs(np.asarray(coloured) - wanted).mean() < 3
-    assert [Path(file).name for file in (picture, png, npy)] == ["room_color.jpg", "room_depth.png", "room_depth.npy"]
+    about, npy = ask(client, photo)
     assert about["near"] <= about["median"] <= about["far"]
-    assert about["median"] == pytest.approx(np.median(depth), abs=0.001)
+    assert about["median"] == pytest.approx(np.median(expected.depth), abs=0.001)
     assert about["fov_from"] == "assumed"
     assert about["photo"] == "room.jpg" and about["unit"] == "metre" and about["camera"]["width"] == 160
+
+    assert np.load(npy).dtype == np.float32
+    np.testing.assert_array_equal(np.load(npy), expected.depth)
+    others = {kind: ask(client, photo, kind) for kind in ("png", "npz", "picture")}
+    assert all(more == about for more, _ in others.values())
+    files = {kind: Path(file) for kind, (_, file) in others.items()}
+    with Image.open(files["png"]) as millimetres:
+        assert millimetres.mode == "I;16"
+        np.testing.assert_allclose(np.asarray(millimetres) / 1000, expected.depth, atol=0.00051)
+    with Image.open(files["picture"]) as coloured:
+        wanted = np.asarray(expected.colorize("viridis")).astype(int)
+        assert np.abs(np.asarray(coloured) - wanted).mean() < 3
+    np.testing.assert_array_equal(Prediction.load(files["npz"]).depth, expected.depth)
+    assert [Path(npy).name, *(file.name for file in files.values())] == [
+        "room_depth.npy",
+        "room_depth.png",
+        "room_depth.npz",
+        "room_color.jpg",
+    ]
+    with pytest.raises(AppError, match="kind must be one of npy"):
+        ask(client, photo, "exe")
+
+
+def test_the_readme_tells_how_to_ask(server: tuple[str, DepthUNet], model: DepthUNet, photo: Path, monkeypatch):
+    block = re.search(r"^```py\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)[1]
+    monkeypatch.chdir(photo.parent)
+    names: dict = {}
+    exec(compile(block.replace("http://127.0.0.1:7860/", server[0]), "README.md", "exec"), names)
+    names["client"].close()
+    expected = model.predict(photo)
+    np.testing.assert_allclose(Prediction.load(names["file"]).depth, expected.depth, atol=0.00051)
+    assert names["length"] == pytest.approx(expected.distance_between((20, 30), (100, 60)))
 
 
 def test_page_command_line_and_code_agree(client: Client, model: DepthUNet, tmp_path: Path):
@@ -118,7 +142,7 @@ def test_page_command_line_and_code_agree(client: Client, model: DepthUNet, tmp_
 
     in_code = model.predict(photo).depth
     np.testing.assert_array_equal(np.load(tmp_path / "living_room_depth.npy"), in_code)
-    np.testing.assert_array_equal(np.load(ask(client, photo)[3]), in_code)
+    np.testing.assert_array_equal(np.load(ask(client, photo)[1]), in_code)
 
 
 def grey_16_bit(image: Image.Image, path: Path) -> None:
@@ -155,7 +179,7 @@ def test_same_depth_as_predict(name: str, client: Client, model: DepthUNet, phot
     with Image.open(photo) as image:
         ODD_FILES[name](image.convert("RGB"), tmp_path / name)
 
-    _, about, _, npy = ask(client, tmp_path / name)
+    about, npy = ask(client, tmp_path / name)
 
     expected = model.predict(tmp_path / name)
     np.testing.assert_array_equal(np.load(npy), expected.depth)
@@ -195,7 +219,7 @@ def test_only_what_is_meant_for_programs_has_a_name(client: Client):
 
 
 def test_field_of_view_of_a_client(client: Client, model: DepthUNet, photo: Path):
-    _, about, _, npy = ask(client, photo, horizontal_fov_deg=80)
+    about, npy = ask(client, photo, horizontal_fov_deg=80)
     expected = model.predict(photo, Camera.from_fov(160, 120, 80))
     np.testing.assert_array_equal(np.load(npy), expected.depth)
     assert about["fov_from"] == "given"
@@ -234,21 +258,48 @@ def test_health(server: tuple[str, DepthUNet]):
     assert answer.json() == {"status": "ok", "model": "model", "revision": None}
 
 
-def test_mcp_tools(server: tuple[str, DepthUNet]):
-    asked = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "tools/list",
-        "params": {},
-    }
+def mcp(server: str, method: str, **params) -> dict:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     headers = {"Accept": "application/json, text/event-stream"}
     answer = httpx.post(
-        f"{server[0]}gradio_api/mcp/", json=asked, headers=headers, follow_redirects=True, timeout=PATIENCE
+        f"{server}gradio_api/mcp/", json=asked, headers=headers, follow_redirects=True, timeout=PATIENCE
     )
-    text = answer.text.partition("data: ")[2] or answer.text
-    tools = {tool["name"]: tool for tool in json.loads(text)["result"]["tools"]}
-    assert {name.removeprefix("app_") for name in tools} == {"predict", "measure", "solid"}
+    return json.loads(answer.text.partition("data: ")[2] or answer.text)["result"]
+
+
+def test_mcp_tools(server: tuple[str, DepthUNet], model: DepthUNet, photo: Path):
+    tools = {tool["name"].removeprefix("app_"): tool for tool in mcp(server[0], "tools/list")["tools"]}
+    assert tools.keys() == {"predict", "measure", "solid"}
     assert all("photo" in tool["inputSchema"]["properties"] for tool in tools.values())
+
+    picture = "data:image/jpeg;base64," + base64.b64encode(photo.read_bytes()).decode()
+    sent = {"photo": picture, "points": [[20, 30]]}
+    answer = mcp(server[0], "tools/call", name=tools["measure"]["name"], arguments=sent)
+    assert not answer.get("isError"), answer
+    expected = model.predict(photo).distance(20, 30)
+    assert f"{expected:.4f}"[:-1] in answer["content"][0]["text"]
+
+
+def test_a_full_queue_says_so_and_loses_no_answer(server: tuple[str, DepthUNet], model: DepthUNet, tmp_path: Path):
+    large = tmp_path / "large.png"  # takes longer to answer than to ask for
+    pixels = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(large)
+    expected = model.predict(large).distance(20, 30)
+    with large.open("rb") as file:
+        sent = httpx.post(f"{server[0]}gradio_api/upload", files={"files": file}, timeout=PATIENCE).json()[0]
+    visitor = Client(server[0], verbose=False, download_files=False, ssl_verify=ssl.create_default_context())
+    waiting = {"path": sent, "meta": {"_type": "gradio.FileData"}}
+    jobs = [visitor.submit(waiting, [[20, 30]], api_name="/measure") for _ in range(app.MOST_WAITING + 30)]
+    right, refused = 0, []
+    for job in jobs:
+        try:
+            right += job.result(timeout=PATIENCE)["metres"] == pytest.approx(expected)
+        except QueueError as error:
+            refused.append(str(error))
+    assert right >= app.MOST_WAITING and right + len(refused) == len(jobs)
+    assert refused and all("queue" in sentence.lower() for sentence in refused), set(refused)
+    assert visitor.predict(waiting, [[20, 30]], api_name="/measure")["metres"] == pytest.approx(expected)
+    visitor.close()
 
 
 def test_front_matter_runs_as_a_space(monkeypatch):
@@ -271,7 +322,7 @@ def test_answers_do_not_mix(server: tuple[str, DepthUNet], model: DepthUNet, tmp
     def visit(path: Path) -> np.ndarray:
         visitor = Client(server[0], verbose=False, download_files=path.with_suffix(""))
         try:
-            return np.load(ask(visitor, path)[3])
+            return np.load(ask(visitor, path)[1])
         finally:
             visitor.close()
 

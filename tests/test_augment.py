@@ -13,7 +13,7 @@ from depth_unet.samples import SampleError
 from train.augment import EpochBatches, Views, collate, network_view, random_view
 from train.config import TrainConfig
 
-PLAIN = TrainConfig(zoom=1.0, flip=0.0, colour=0.0)
+PLAIN = TrainConfig(zoom=1.0, turn=0.0, flip=0.0, colour=0.0)
 CONFIG = TrainConfig(zoom=2.0, flip=0.5, colour=0.3)
 
 
@@ -55,10 +55,26 @@ def test_no_augmentation_is_the_plain_view(tiny_config: DepthUNetConfig) -> None
 
 
 def test_every_second_view_keeps_the_whole_field(tiny_config: DepthUNetConfig) -> None:
-    config = TrainConfig(zoom=2.0, flip=0.0, colour=0.0)
+    config = TrainConfig(zoom=2.0, turn=0.0, flip=0.0, colour=0.0)
     plain = network_view(sample(), tiny_config)
     views = [random_view(sample(), tiny_config, config, random.Random(seed)) for seed in range(80)]
     assert 25 < sum(same(view, plain) for view in views) < 55
+
+
+def test_every_second_view_is_without_the_frame_around_what_was_measured(tiny_config: DepthUNetConfig) -> None:
+    framed = sample(96, 64)
+    framed.valid[:] = False
+    framed.valid[:, 2:62, 3:93] = True
+    inside = network_view(framed.crop(3, 2, 90, 60), tiny_config)
+    views = [random_view(framed, tiny_config, PLAIN, random.Random(seed)) for seed in range(80)]
+    assert 25 < sum(same(view, inside) for view in views) < 55
+    assert all(same(view, inside) or same(view, network_view(framed, tiny_config)) for view in views)
+
+    framed.valid[:, 20:] = False  # sky above, say, which is no frame
+    assert all(
+        same(random_view(framed, tiny_config, PLAIN, random.Random(seed)), network_view(framed, tiny_config))
+        for seed in range(8)
+    )
 
 
 def test_mirroring_moves_picture_depth_and_mask_together(tiny_config: DepthUNetConfig) -> None:

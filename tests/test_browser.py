@@ -61,11 +61,14 @@ def page(browser: "playwright.Browser", server: tuple[str, DepthUNet]) -> Iterat
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(server[0])
     page.wait_for_selector(FILE, state="attached")
+    # The 3-D viewer tries WebGPU first and says so where there is none; gradio notes that a page was left, for another
+    # address, before its first question was answered.
+    forgiven = ["WebGPU", "AbortError", "Connection errored out"]
+    page.forgive = lambda *noise: forgiven.extend(noise)
     yield page
     context.close()
     assert strangers == []
-    # The 3-D viewer tries WebGPU first and says so where there is none.
-    assert [error for error in errors if "WebGPU" not in error] == []
+    assert [error for error in errors if not any(noise in error for noise in forgiven)] == []
 
 
 def shown(page: "playwright.Page", photo: str) -> np.ndarray:
@@ -242,6 +245,27 @@ def test_several_photos(page: "playwright.Page", server: tuple[str, DepthUNet], 
     np.testing.assert_array_equal(depth, server[1].predict(photo).depth)
 
 
+def test_cancel_stops_and_the_page_goes_on(page: "playwright.Page", photo: Path, tmp_path: Path):
+    photos = [tmp_path / f"photo{number:02d}.jpg" for number in range(40)]
+    with Image.open(photo) as image:
+        image.resize((2400, 1800)).save(photos[0])  # takes time
+    for other in photos[1:]:
+        other.write_bytes(photos[0].read_bytes())
+    open_tab(page, "Several photos")
+    page.set_input_files("input[type=file][multiple]", photos)
+    page.get_by_role("button", name="Start").click()
+    rows = page.locator("[data-row]:visible").filter(has_text="photo")
+    rows.first.wait_for()
+    page.get_by_role("button", name="Cancel").click()
+
+    page.wait_for_timeout(2500)  # for what was under way
+    done = rows.count()
+    page.wait_for_timeout(2500)
+    assert 0 < rows.count() == done < 20
+    page.get_by_role("tab", name="One photo").click()
+    opened(page, photo)
+
+
 def test_live_camera(page: "playwright.Page"):
     open_tab(page, "Camera, live")
     page.get_by_text("Click to Access Webcam").click()
@@ -267,6 +291,39 @@ def test_bad_file_is_refused_and_nothing_stale_stays(page: "playwright.Page", ph
 
     page.set_input_files(FILE, photo)  # and the page goes on working
     assert np.ptp(shown(page, "room")) > 0
+
+
+def test_what_is_too_large_is_refused(page: "playwright.Page", photo: Path, tmp_path: Path):
+    Image.new("1", (12000, 9000)).save(tmp_path / "wide.png")
+    page.set_input_files(FILE, tmp_path / "wide.png")
+    page.get_by_text("the picture has 12000x9000 pixels, at most 100,000,000 are read").wait_for()
+    with (tmp_path / "heavy.jpg").open("wb") as file:
+        file.truncate(110_000_000)
+    page.set_input_files(FILE, tmp_path / "heavy.jpg")
+    page.get_by_text("exceed the maximum allowed size of 100").wait_for()
+    opened(page, photo)
+    page.forgive("404", "Response")  # how gradio refuses an upload
+
+
+def test_a_photo_that_browsers_cannot_show_is_shown(page: "playwright.Page", photo: Path, tmp_path: Path):
+    with Image.open(photo) as image:
+        image.save(tmp_path / "scan.tif")
+    opened(page, tmp_path / "scan.tif")
+    uploaded = page.locator("img[alt='The photo'][src$='scan_photo.jpg']").first
+    uploaded.wait_for()
+    assert uploaded.evaluate("image => image.decode().then(() => image.naturalWidth)") == 160
+
+
+def test_the_address_tells_what_is_shown(page: "playwright.Page", server: tuple[str, DepthUNet]):
+    page.goto(server[0] + "?__theme=light&example=kitchen&cmap=magma&far=5&near=nonsense")
+    shown(page, "kitchen")
+    playwright.expect(page.locator(".scale")).to_contain_text("5.00 m")
+    playwright.expect(page.locator("input[aria-label=Colours]")).to_have_value("magma")
+    page.get_by_label("Far, m").fill("7.5")
+    page.get_by_label("Far, m").press("Enter")
+    page.wait_for_url(server[0] + "?__theme=light&example=kitchen&cmap=magma&far=7.5")
+    page.locator(".gallery-item").first.click()
+    page.wait_for_url(server[0] + "?__theme=light&example=bedroom&cmap=magma&far=7.5")
 
 
 def test_nothing_is_wider_than_a_phone(page: "playwright.Page", photo: Path):

@@ -15,6 +15,7 @@ from depth_unet import DepthUNet, Prediction, RgbdFolder, depth_metrics
 from depth_unet.metrics import ALIGNMENTS, METRICS
 from depth_unet.samples import SampleError
 from train.evaluate import (
+    Centre,
     Frame,
     distance_table,
     evaluate,
@@ -27,6 +28,7 @@ from train.evaluate import (
     worst_frames,
 )
 from train.model_card import fill
+from train.peers import open_model
 
 
 @pytest.fixture
@@ -218,3 +220,68 @@ def test_errors_are_told_by_distance(tiny_model: DepthUNet, data: RgbdFolder) ->
 def test_the_worst_come_first() -> None:
     frames = [Frame(str(i), {"none": {"abs_rel": v}}, {}) for i, v in enumerate((0.1, 0.4, 0.2))]
     assert worst_frames(frames, 2) == [1, 2]
+
+
+def test_the_centre_has_its_own_camera(data: RgbdFolder) -> None:
+    middle = Centre(data, 0.75)
+    assert len(middle) == len(data)
+    sample, whole = middle[0], data[0]
+    assert sample.depth.shape == (1, 54, 72) and torch.equal(sample.depth, whole.depth[:, 9:63, 12:84])
+    assert sample.camera == whole.camera.crop(12, 9, 72, 54)
+    for share in (0.0, 1.1):
+        with pytest.raises(ValueError, match="share"):
+            Centre(data, share)
+
+
+def test_a_peer_is_scored_by_the_same_code(data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A network that says the brightness of red as disparity, in a file as others hand theirs over."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    picture = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 36, 48])
+    disparity = onnx.helper.make_tensor_value_info("disparity", onnx.TensorProto.FLOAT, [1, 1, 36, 48])
+    first = onnx.numpy_helper.from_array(np.array([0]), "first")
+    node = onnx.helper.make_node("Gather", ["image", "first"], ["disparity"], axis=1)
+    graph = onnx.helper.make_graph([node], "red", [picture], [disparity], [first])
+    path = tmp_path / "red.onnx"
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), path)
+
+    frames = evaluate(open_model(str(path)), data)
+    assert all(frame.metrics.keys() == {"scale_shift_disparity"} for frame in frames)
+    for frame, sample in zip(frames, data, strict=True):
+        red = Image.fromarray((sample.image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+        small = np.asarray(red.resize((48, 36), Image.Resampling.BILINEAR), np.float32)[:, :, 0]
+        depth = torch.from_numpy(1 / np.maximum(small, 1e-6))[None, None]
+        depth = torch.nn.functional.interpolate(depth, (72, 96), mode="bilinear")[0, 0].numpy()
+        wanted = depth_metrics(
+            depth, sample.depth[0].numpy(), align="scale_shift_disparity", min_depth=0.3, max_depth=10.0
+        )
+        assert frame.metrics["scale_shift_disparity"]["abs_rel"] == pytest.approx(wanted["abs_rel"], rel=1e-4)
+
+    output = tmp_path / "out.json"
+    arguments = ["--model", str(path), "--data", f"rgbd:{data.files.root}", "--centre", "0.9", "--output", str(output)]
+    assert main([*arguments, "--worst", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "red.onnx" in printed and "the middle 90.0% of each side" in printed and "| none |" not in printed
+    assert json.loads(output.read_text())["metrics"].keys() == {"scale_shift_disparity"}
+
+
+def test_our_own_onnx_files_are_scored_in_metres(tiny_model: DepthUNet, data: RgbdFolder, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from depth_unet.onnx import export
+
+    export(tiny_model, tmp_path / "model.onnx")
+    ours, same = (mean_over_frames(evaluate(m, data)) for m in (tiny_model, open_model(str(tmp_path / "model.onnx"))))
+    assert list(same) == list(ALIGNMENTS)
+    assert same["none"]["abs_rel"] == pytest.approx(ours["none"]["abs_rel"], rel=1e-3)
+
+
+def test_fastdepth_in_the_protocols_it_was_published_with(shared: Path) -> None:
+    """Not its published figures, which are of the test frames, but the order of them."""
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert, which runs the file, is not installed")
+    peer = open_model(str(shared / "peers" / "fastdepth_224_int8.tflite"))
+    frames = RgbdFolder(shared / "data" / "nyu_val.tar")
+    few = torch.utils.data.Subset(frames, range(0, len(frames), 13))
+    whole, middle = (mean_over_frames(evaluate(peer, data)) for data in (few, Centre(few, 0.912)))
+    assert middle["none"]["abs_rel"] < whole["none"]["abs_rel"] < 0.25
+    assert middle["median"]["delta1"] > middle["none"]["delta1"] > 0.75

@@ -9,6 +9,7 @@ from torch.utils.data import default_collate
 from depth_unet import Camera, DepthSample
 from depth_unet.samples import SampleError
 
+COS, SIN = np.cos(np.pi / 18), np.sin(np.pi / 18)
 CAMERA = Camera(60, 40, 50.0, 52.0, 31.0, 19.0)
 
 
@@ -39,6 +40,39 @@ def test_a_mirror_image_shows_the_room_mirrored(sample: DepthSample) -> None:
     np.testing.assert_allclose(mirrored[np.lexsort(mirrored.T.round(5))], places(sample), atol=1e-5)
     twice = sample.flip().flip()
     assert all(torch.equal(a, b) for a, b in zip(twice[:3], sample[:3], strict=True)) and twice.camera == sample.camera
+
+
+@pytest.mark.parametrize(
+    ("turn", "axes"),
+    [
+        ((10, 0, 0), [[1, 0, 0], [0, COS, -SIN], [0, SIN, COS]]),  # up: ahead of it lies what is higher, -y
+        ((0, 10, 0), [[COS, 0, SIN], [0, 1, 0], [-SIN, 0, COS]]),
+        ((0, 0, 10), [[COS, -SIN, 0], [SIN, COS, 0], [0, 0, 1]]),
+    ],
+)
+def test_a_turned_camera_sees_what_one_put_up_like_that_would(turn: tuple[float, ...], axes: list) -> None:
+    camera = Camera(240, 160, 200.0, 208.0, 124.0, 76.0)
+    samples = []
+    for image, depth in (render(camera), render(camera, np.array(axes))):
+        target = torch.from_numpy(depth)[None]
+        samples.append(
+            DepthSample.checked(torch.from_numpy(image).permute(2, 0, 1) / 255, target, target > 0, camera, "")
+        )
+    turned, expected = samples[0].turn(*turn), samples[1]
+    assert turned.camera == camera and 0.6 < turned.valid.float().mean() < 1
+    ratio = (turned.depth / expected.depth)[turned.valid]
+    assert ((ratio - 1).abs() < 0.02).float().mean() > 0.97  # all but the outlines of the box
+    same = ((turned.image - expected.image).abs() < 0.2).all(0, keepdim=True)[turned.valid]
+    assert same.float().mean() > 0.85  # the checks' borders are blurred
+    wrong_way = samples[0].turn(*(-angle for angle in turn))
+    assert (((wrong_way.depth / expected.depth)[wrong_way.valid] - 1).abs() < 0.02).float().mean() < 0.9
+
+
+def test_a_camera_turned_by_nothing_sees_the_same(sample: DepthSample) -> None:
+    turned = sample.turn(0, 0, 0)
+    torch.testing.assert_close(turned.image, sample.image)
+    torch.testing.assert_close(turned.depth, sample.depth)
+    assert torch.equal(turned.valid, sample.valid)
 
 
 def test_twice_the_size_shows_everything_four_times(sample: DepthSample) -> None:

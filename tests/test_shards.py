@@ -125,8 +125,8 @@ class _Ranges(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        self.sent.append(len(content))  # before the client can know
         self.wfile.write(content)
-        self.sent.append(len(content))
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from torch.utils.data import Dataset, Subset
 
 from depth_unet import DepthSample, DepthUNet, DepthUNetConfig, RgbdFolder
 from depth_unet.samples import SampleError
-from train.__main__ import main
+from train.__main__ import main, parse
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.data import open_data, open_split
@@ -454,6 +454,33 @@ def test_a_mistake_is_told_in_a_sentence(
     error = capsys.readouterr().err
     assert re.search(words, error) and "Traceback" not in error
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_the_papers_preset_is_its_network_loss_and_length() -> None:
+    asked = ["--data", "rgbd:x", "--output", "y", "--preset", "paper"]
+    options = parse(asked)
+    assert TrainConfig.from_options(options) == TrainConfig.paper()
+    assert (options.epochs, options.log_weight, options.gradient_weight) == (10, 0.0, 0.0)
+    assert TrainConfig.paper().loss(DepthUNetConfig.paper()).weights.keys() >= {"ssim", "mare"}
+    assert parse([*asked, "--epochs", "3", "--log-weight", "0.5"]).epochs == 3
+    assert TrainConfig.from_options(parse(asked[:4])) == TrainConfig()
+
+
+def test_validating_less_often_changes_nothing_but_the_rows(data: RgbdFolder, tmp_path: Path) -> None:
+    config = TrainConfig(epochs=5, batch_size=2)
+    often = run(data, tmp_path / "often", config)
+    seldom = run(data, tmp_path / "seldom", config, validate_every=2)
+    assert [row["epoch"] for row in seldom] == [2, 4, 5]
+    for row in seldom:
+        same = often[int(row["epoch"]) - 1]
+        assert all(row[name] == same[name] for name in row if name.startswith("val_"))
+    assert seldom[0]["loss"] == pytest.approx((often[0]["loss"] + often[1]["loss"]) / 2)
+    # Stopped in an epoch that has no row, and resumed.
+    run(data, tmp_path / "stopped", config, validate_every=2, stop_after_steps=4)
+    resumed = run(data, tmp_path / "stopped", config, validate_every=2, resume=True)
+    assert lasting(resumed) == lasting(seldom)
+    with pytest.raises(ValueError, match="validate_every"):
+        run(data, tmp_path / "never", config, validate_every=0)
 
 
 def test_a_corrupt_file_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

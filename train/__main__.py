@@ -48,12 +48,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--tracker", choices=("tensorboard", "trackio"), help="log each step and epoch there, too  (default: none)"
     )
+    made.add_argument("--validate-every", type=int, default=1, help="epochs from one validation to the next")
     made.add_argument("--checkpoint-minutes", type=float, default=10.0, help="minutes between states saved")
     made.add_argument("--publish-to", metavar="OWNER/NAME", help="publish the best model on a hub at the end")
 
     network = made.add_argument_group("network")
     network.add_argument("--model", help="folder or owner/name of a model to go on from; else a new one:")
-    network.add_argument("--preset", default="default", choices=("default", "paper"), help="paper: a plain U-Net")
+    network.add_argument(
+        "--preset",
+        default="default",
+        choices=("default", "paper"),
+        help="paper: a plain U-Net, and defaults of ten epochs and SSIM + MARE alone",
+    )
     network.add_argument("--encoder", help="of segmentation-models-pytorch  (default: the preset's)")
     network.add_argument("--encoder-weights", help="imagenet, or a safetensors file  (default: random)")
     network.add_argument("--decoder-channels", type=int, nargs="+", help="coarse to fine  (default: the preset's)")
@@ -62,6 +68,14 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument("--max-depth", type=float, help="farthest depth, metres  (default: the preset's)")
     TrainConfig.add_options(made)
     return made
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options; a preset changes the defaults of others."""
+    made = parser()
+    if made.parse_args(arguments).preset == "paper":
+        made.set_defaults(**TrainConfig.paper().to_dict())
+    return made.parse_args(arguments)
 
 
 def new_model(options: argparse.Namespace) -> DepthUNet:
@@ -81,7 +95,7 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if all went well, 2 for a mistake in what was asked, 130 after Ctrl-C."""
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
@@ -118,6 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
             workers=options.workers,
             skip_bad=options.skip_bad,
             checkpoint_minutes=options.checkpoint_minutes,
+            validate_every=options.validate_every,
             accelerator=accelerator,
         )
     except (TrainingError, PublishError, SampleError, ValueError, ImportError, OSError) as error:

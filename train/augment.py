@@ -10,6 +10,7 @@ from depth_unet import DepthSample, DepthUNetConfig
 from depth_unet.samples import SampleError
 from train.config import TrainConfig
 
+_FRAMED = 0.8  # of a picture, at least, lies within a frame around it; what is less is not framed but sparse
 _LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
 
 
@@ -52,12 +53,20 @@ def network_view(
 
 
 def random_view(sample: DepthSample, model: DepthUNetConfig, config: TrainConfig, rng: random.Random) -> DepthSample:
-    """A random zoom, place, mirror image and colour of the sample; every second one keeps the whole field of view.
+    """A random zoom, place, turn, mirror image and colour of the sample; every second one keeps the field of view.
 
-    A network that only ever saw parts would not know the whole pictures that it is asked for later.
+    A network that only ever saw parts would not know the whole pictures that it is asked for later. Likewise every
+    second view goes without a frame, as NYU's white one, around what was measured.
     """
+    if rng.random() < 0.5:
+        part = sample.measured_part()
+        if part.depth.numel() > _FRAMED * sample.depth.numel():
+            sample = part
     zoom = rng.uniform(1.0, config.zoom) if rng.random() < 0.5 else 1.0
     view = network_view(sample, model, zoom, (rng.random(), rng.random()))
+    if config.turn and rng.random() < 0.5:
+        view = view.turn(*(rng.uniform(-config.turn, config.turn) for _ in range(3)))
+        view = view.within(model.min_depth, model.max_depth)
     if rng.random() < config.flip:
         view = view.flip()
     return view._replace(image=_recoloured(view.image, config.colour, rng))

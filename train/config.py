@@ -30,6 +30,7 @@ class TrainConfig:
     ema_decay: float = knob(0.998, "decay per step of the averaged weights that are validated and kept; 0: none")
     seed: int = knob(0, "of initial weights, order, augmentation and dropout")
     zoom: float = knob(1.5, "largest random zoom into a picture, metres rescaled with the focal length; 1: none")
+    turn: float = knob(5.0, "largest random turn of the camera about each of its axes, degrees; 0: none")
     colour: float = knob(0.25, "strength of random brightness, contrast, saturation, tint and gamma; 0: none")
     flip: float = knob(0.5, "probability of mirroring left to right")
     ssim_weight: float = knob(1.0, "weight of 1 - SSIM of the log depth")
@@ -37,6 +38,11 @@ class TrainConfig:
     edge_weight: float = knob(1.0, "extra weight of depth edges within that error")
     log_weight: float = knob(0.5, "weight of the mean absolute error of log depth")
     gradient_weight: float = knob(0.5, "weight of the error of the slopes of log depth")
+
+    @classmethod
+    def paper(cls, **overrides: Any) -> "TrainConfig":
+        """The paper's: SSIM + MARE alone, ten epochs."""
+        return cls(**{"epochs": 10, "log_weight": 0.0, "gradient_weight": 0.0, **overrides})
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
@@ -48,6 +54,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
         if not 0 <= self.colour < 1:
             raise ValueError(f"colour must be in [0, 1), not {self.colour}")
+        if not 0 <= self.turn <= 30:
+            raise ValueError(f"turn must be from 0 to 30 degrees, not {self.turn}")
         if self.zoom < 1:
             raise ValueError(f"zoom must be at least 1, not {self.zoom}")
 

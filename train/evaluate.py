@@ -10,13 +10,14 @@ import numpy as np
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from depth_unet import DEFAULT_MODEL, DepthSample, DepthUNet, Prediction, depth_metrics
+from depth_unet import DEFAULT_MODEL, DepthSample, Prediction, depth_metrics
 from depth_unet.metrics import ALIGNMENTS, METRICS
 from depth_unet.predictor import Predictor
 from depth_unet.samples import SampleError
 from train import data
 from train.history import sample_sheet, write_json
 from train.model_card import Measured, fill, sources_of
+from train.peers import Peer, open_model
 
 REPORTED = (*METRICS, "median_ratio")
 DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 100.0, float("inf"))  # metres; edges of the bins
@@ -38,8 +39,36 @@ class Frame(NamedTuple):
     distances: dict[str, tuple[int, float, float]]
 
 
+class Centre(Dataset):
+    """The middle of every sample of a data set, with its camera.
+
+    Args:
+        samples: of `DepthSample`.
+        share: of each side that is left, in (0, 1].
+
+    Raises:
+        ValueError: `share` is not in that range.
+    """
+
+    def __init__(self, samples: Dataset, share: float) -> None:
+        if not 0 < share <= 1:
+            raise ValueError(f"the share of each side must be above 0 and at most 1, not {share}")
+        self.samples, self.share = samples, share
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> DepthSample:
+        """The middle of one."""
+        sample = self.samples[index]
+        height, width = (round(self.share * side) for side in sample.depth.shape[1:])
+        left, top = (sample.depth.shape[2] - width) // 2, (sample.depth.shape[1] - height) // 2
+        return sample.crop(left, top, width, height)
+
+
 def predict_samples(
-    model: Predictor, samples: Iterable[DepthSample], batch_size: int = 8
+    model: Predictor | Peer, samples: Iterable[DepthSample], batch_size: int = 8
 ) -> Iterator[tuple[DepthSample, Prediction]]:
     """Predict as a user would, whole pictures with their cameras, and give each sample back with its prediction."""
     pending: list[DepthSample] = []
@@ -129,14 +158,19 @@ def distance_table(frames: list[Frame]) -> list[dict[str, float | str]]:
 
 
 def worst_frames(frames: list[Frame], count: int) -> list[int]:
-    """The indices of the frames with the highest unaligned AbsRel, the worst first."""
-    return sorted(range(len(frames)), key=lambda i: -frames[i].metrics["none"]["abs_rel"])[:count]
+    """The indices of the frames with the highest AbsRel, unaligned if that was scored, the worst first."""
+    return sorted(range(len(frames)), key=lambda i: -_first(frames[i])["abs_rel"])[:count]
+
+
+def _first(frame: Frame) -> dict[str, float]:
+    """The metrics without alignment or, of a network that cannot be scored so, in its first one."""
+    return next(iter(frame.metrics.values()))
 
 
 def evaluate(
-    model: Predictor, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
+    model: Predictor | Peer, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
 ) -> list[Frame]:
-    """Score every frame of a data set in all four alignments, with a progress bar.
+    """Score every frame of a data set in all four alignments, or in those that suit a peer, with a progress bar.
 
     Args:
         model: what predicts.
@@ -145,7 +179,8 @@ def evaluate(
         batch_size: frames that go through the network at once.
     """
     samples = (dataset[index] for index in tqdm(range(len(dataset)), "evaluate", unit="img", leave=False))
-    return [score(s, p, ALIGNMENTS, cap) for s, p in predict_samples(model, samples, batch_size)]
+    alignments = model.alignments if isinstance(model, Peer) else ALIGNMENTS
+    return [score(s, p, alignments, cap) for s, p in predict_samples(model, samples, batch_size)]
 
 
 def markdown_table(means: dict[str, dict[str, float]]) -> str:
@@ -159,7 +194,7 @@ def markdown_table(means: dict[str, dict[str, float]]) -> str:
 
 
 def measure(
-    model: Predictor, dataset: Dataset, name: str, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
+    model: Predictor | Peer, dataset: Dataset, name: str, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
 ) -> tuple[Measured, list[Frame]]:
     """`evaluate`, summed up with the protocol in words.
 
@@ -172,11 +207,12 @@ def measure(
     """
     frames = evaluate(model, dataset, cap, batch_size)
     means = mean_over_frames(frames)
+    shown = f"the middle {dataset.share:.1%} of each side" if isinstance(dataset, Centre) else "whole frames"
     protocol = (
-        f"{len(frames)} frames of {name}, whole frames, prediction at full resolution, scored where the data set's "
+        f"{len(frames)} frames of {name}, {shown}, prediction at full resolution, scored where the data set's "
         f"mask is valid (NYU: Eigen crop) and {cap[0]:g} to {cap[1]:g} m, mean over frames"
     )
-    source = " and ".join(sources_of(dataset))
+    source = " and ".join(sources_of(dataset.samples if isinstance(dataset, Centre) else dataset))
     return Measured(name, source, protocol, means, markdown_table(means)), frames
 
 
@@ -185,11 +221,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help="folder, owner/name on a hub, .onnx, or another maker's network: .tflite (8 bits, metric depth) or .onnx "
+        "(disparity)",
+    )
     parser.add_argument("--data", required=True, help=data.HELP)
     parser.add_argument("--split", default="val", choices=("train", "val", "test"), help="of data that have it")
     parser.add_argument("--min-depth", type=float, default=0.3, help="nearest depth that is scored, metres")
     parser.add_argument("--max-depth", type=float, default=10.0, help="farthest depth that is scored, metres")
+    parser.add_argument("--centre", type=float, default=1.0, help="share of each side of a frame that is shown")
     parser.add_argument("--batch-size", type=int, default=8, help="frames at once")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation.json"), help="JSON to write")
     parser.add_argument("--worst", type=int, default=20, help="frames in the picture of the worst; 0: no picture")
@@ -207,20 +249,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    model = DepthUNet.from_pretrained(options.model)
+    model = open_model(options.model)
     dataset = data.open_data(options.data, options.split)
+    if options.centre != 1:
+        dataset = Centre(dataset, options.centre)
     cap = (options.min_depth, options.max_depth)
     name = Path(options.data.partition(":")[2]).name
     measured, frames = measure(model, dataset, name, cap, options.batch_size)
-    intervals = {metric: interval(frames, metric) for metric in ("abs_rel", "rmse", "delta1")}
-    distances = distance_table(frames)
+    align = next(iter(measured.means))
+    intervals = {metric: interval(frames, metric, align) for metric in ("abs_rel", "rmse", "delta1")}
+    distances = distance_table(frames) if align == "none" else []
     worst = worst_frames(frames, options.worst)
     print(f"{model.name}: {measured.protocol}\n\n{measured.table}\n")
     print(
-        "95 % intervals, unaligned: "
+        f"95 % intervals, {'unaligned' if align == 'none' else align}: "
         + ", ".join(f"{m} {low:.4f} to {high:.4f}" for m, (low, high) in intervals.items())
     )
-    print("\n| true distance | share of pixels | abs_rel | delta1 |\n|---|---|---|---|")
+    if distances:
+        print("\n| true distance | share of pixels | abs_rel | delta1 |\n|---|---|---|---|")
     for row in distances:
         print(f"| {row['distance']} | {row['share']:.3f} | {row['abs_rel']:.4f} | {row['delta1']:.4f} |")
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -239,7 +285,7 @@ def _report(options: argparse.Namespace) -> None:
     )
     if worst:
         samples, predictions = zip(*predict_samples(model, (dataset[index] for index in worst)), strict=True)
-        titles = [f"{frames[i].key}: AbsRel {frames[i].metrics['none']['abs_rel']:.3f}" for i in worst]
+        titles = [f"{frames[i].key}: AbsRel {_first(frames[i])['abs_rel']:.3f}" for i in worst]
         picture = options.output.with_name(options.output.stem + "_worst.jpg")
         sample_sheet(list(samples), list(predictions), titles).save(picture, quality=88)
         print(f"\nthe {len(worst)} worst frames: {picture}; everything: {options.output}")

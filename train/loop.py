@@ -110,6 +110,7 @@ def fit(
     workers: int = 0,
     skip_bad: bool = False,
     checkpoint_minutes: float = 10.0,
+    validate_every: int = 1,
     accelerator: Accelerator | None = None,
     stop_after_steps: int | None = None,
 ) -> list[dict[str, float]]:
@@ -125,17 +126,22 @@ def fit(
         workers: processes that read data; 0 reads in this one.
         skip_bad: leave out samples that cannot be read, and count them, instead of stopping.
         checkpoint_minutes: how often the state is saved within an epoch; it is at the end of each in any case.
+        validate_every: epochs from one validation, and row of the history, to the next; the last epoch has one in any
+            case. A row's training columns are means over all epochs since the row before.
         accelerator: devices, precision and processes; by default this process on the best device.
         stop_after_steps: save and return after so many more steps, as Ctrl-C would.
 
     Returns:
-        The history, a row for each finished epoch.
+        The history, a row for each validated epoch.
 
     Raises:
         TrainingError: the loss is no longer a number, or there is nothing to resume from, or something to overwrite,
             or `output` cannot be written to.
         SampleError: a sample cannot be read and skip_bad is False.
+        ValueError: validate_every is below 1.
     """
+    if validate_every < 1:
+        raise ValueError(f"validate_every must be at least 1, not {validate_every}")
     accelerator = accelerator or Accelerator()
     last = output / LAST
     with _writing(output):
@@ -271,10 +277,15 @@ def fit(
                         if signalled:
                             raise KeyboardInterrupt
                         return progress["rows"]
-            count = sums.pop("steps", 0)
-            if not count:
+            if not sums["steps"]:
                 raise TrainingError("not one of the training samples could be read")
-            row = {"epoch": epoch + 1, "step_ms": 1000 * progress["seconds"] / batches.steps}
+            if (epoch + 1) % validate_every and epoch + 1 < config.epochs:
+                progress |= {"epoch": epoch + 1, "step": 0}
+                save()
+                continue
+            count = sums.pop("steps")
+            steps = batches.steps * (epoch + 1 - (progress["rows"][-1]["epoch"] if progress["rows"] else 0))
+            row = {"epoch": epoch + 1, "step_ms": 1000 * progress["seconds"] / steps}
             row |= {name: value / count for name, value in sums.items()}
             # As of the last step, which a resumed epoch may have behind it.
             last_step = (epoch + 1) * batches.steps - 1

@@ -1,0 +1,161 @@
+"""What each choice of the default recipe is worth: the same short training with one thing changed.
+
+`python -m benchmarks.ablations --data KIND:PATH ... --val-data KIND:PATH --encoders FOLDER` trains row by row into
+runs/ablations (what is there already is not trained again), writes benchmarks/results/ablations.json and fills
+benchmarks/ablations.md. `--rows NAME ...` does only some; several such commands may run side by side.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.training import train
+from depth_unet import DepthUNet
+from train.data import HELP, open_data
+from train.evaluate import evaluate, interval, mean_over_frames
+from train.history import write_json
+from train.model_card import fill
+
+HERE = Path(__file__).parent
+EPOCHS, SIZE = 10, "96x128"  # ten, as in the paper
+ENCODERS = {  # the files of --encoders
+    "tu-tf_efficientnet_lite2": "tf_efficientnet_lite2_timm.safetensors",
+    "tu-tf_efficientnet_lite0": "tf_efficientnet_lite0_timm.safetensors",
+    "mobilenet_v2": "mobilenet_v2_torchvision_features.safetensors",
+}
+LOSSES = ("ssim", "mare", "edge", "log", "gradient")
+
+
+class Row(NamedTuple):
+    """One training.
+
+    Args:
+        group: what kind of choice it is about.
+        name: what is different from the default recipe, in words.
+        options: the same as options of `python -m train`.
+        encoder: of the network.
+        pretrained: begin with ImageNet weights.
+        epochs: passes over the data.
+        size: input, HEIGHTxWIDTH.
+    """
+
+    group: str
+    name: str
+    options: dict[str, object] = {}
+    encoder: str = "tu-tf_efficientnet_lite2"
+    pretrained: bool = True
+    epochs: int = EPOCHS
+    size: str = SIZE
+
+
+def _loss(*terms: str) -> dict[str, object]:
+    """Those terms with their default weights, the others without any."""
+    return {f"{term}_weight": 0.0 for term in LOSSES if term not in terms}
+
+
+ROWS = {
+    "default": Row("", "the default recipe"),
+    "seed": Row("", "another seed: what differs less than this is noise", {"seed": 1}),
+    "random": Row("encoder", "encoder from random weights", pretrained=False),
+    "lite0": Row("encoder", "EfficientNet-Lite0", encoder="tu-tf_efficientnet_lite0"),
+    "mobilenet_v2": Row("encoder", "MobileNet V2", encoder="mobilenet_v2"),
+    "ssim": Row("loss", "SSIM only", _loss("ssim")),
+    "mare": Row("loss", "MARE only, plain", _loss("mare")),
+    "mare_edge": Row("loss", "MARE only, edges weighted", _loss("mare", "edge")),
+    "both": Row("loss", "SSIM + MARE, plain", _loss("ssim", "mare")),
+    "paper": Row("loss", "SSIM + MARE, edges weighted (the paper's)", _loss("ssim", "mare", "edge")),
+    "no_log": Row("loss", "without the log term", _loss("ssim", "mare", "edge", "gradient")),
+    "no_gradient": Row("loss", "without the slope term", _loss("ssim", "mare", "edge", "log")),
+    "no_zoom": Row("views", "no zoom", {"zoom": 1.0}),
+    "no_turn": Row("views", "no turned camera", {"turn": 0.0}),
+    "no_colour": Row("views", "no change of colours", {"colour": 0.0}),
+    "no_ema": Row("schedule", "no averaged weights", {"ema_decay": 0.0}),
+    "narrow": Row("decoder", "half as wide", {"decoder_channels": "64 32 24 16 8"}),
+    "wide": Row("decoder", "twice as wide where it is coarse", {"decoder_channels": "256 128 64 32 16"}),
+    "small": Row("input", "64x96", size="64x96"),
+    "large": Row("input", "160x224", size="160x224"),
+    "long": Row("schedule", "40 epochs", epochs=40),
+}
+
+
+class FlipAveraged(DepthUNet):
+    """A model that sees each photo also mirrored, and says the geometric mean: twice the time."""
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """As of `DepthUNet`."""
+        return torch.sqrt(super().run(images) * super().run(images.flip(-1)).flip(-1))
+
+
+def arguments(row: Row, options: argparse.Namespace) -> list[str]:
+    """The options of `python -m train` for one row."""
+    given = ["--epochs", str(row.epochs), "--validate-every", str(row.epochs), "--input-size", row.size]
+    given += ["--encoder", row.encoder, "--val-data", options.val_data]
+    for data in options.data:
+        given += ["--data", data]
+    if row.pretrained:
+        given += ["--encoder-weights", str(options.encoders / ENCODERS[row.encoder])]
+    for name, value in row.options.items():
+        given += ["--" + name.replace("_", "-"), *str(value).split()]
+    return given
+
+
+def measure(model: DepthUNet, options: argparse.Namespace) -> dict:
+    """The scores of the table, and the interval of AbsRel."""
+    frames = evaluate(model, open_data(options.val_data, "val"))
+    means = mean_over_frames(frames)
+    return {
+        **{name: means["none"][name] for name in ("abs_rel", "rmse", "delta1", "median_ratio")},
+        **{f"median_{name}": means["median"][name] for name in ("abs_rel", "delta1")},
+        "interval": interval(frames, "abs_rel"),
+    }
+
+
+def markdown_table(results: dict[str, dict]) -> str:
+    """A row for each training, with its difference to the default."""
+    lines = ["| | changed | AbsRel | | RMSE, m | delta1 | | p/t | median-aligned AbsRel / delta1 |", "|---" * 9 + "|"]
+    base = results.get("default")
+    for result in results.values():
+        changes = [f"{result[m] - base[m]:+.4f}" if base and result is not base else "" for m in ("abs_rel", "delta1")]
+        lines.append(
+            f"| {result['group']} | {result['name']} | {result['abs_rel']:.4f} | {changes[0]} | {result['rmse']:.3f} "
+            f"| {result['delta1']:.4f} | {changes[1]} | {result['median_ratio']:.3f} "
+            f"| {result['median_abs_rel']:.4f} / {result['median_delta1']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is not there, then write the table of all that is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", action="append", required=True, help=HELP)
+    parser.add_argument("--val-data", required=True, help="KIND:PATH to score on")
+    parser.add_argument("--encoders", type=Path, required=True, help="folder with ImageNet weights")
+    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS), help="(default: all)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="folder of the trainings")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for key in options.rows:
+        scores, output = options.runs / f"{key}.json", options.runs / key
+        if scores.exists():
+            continue
+        train(output, arguments(ROWS[key], options))
+        row = {"group": ROWS[key].group, "name": ROWS[key].name, "command": ROWS[key]._asdict()}
+        write_json(scores, row | measure(DepthUNet.from_pretrained(output / "best"), options))
+        if key == "default":
+            row["group"], row["name"] = "predicting", "the mean with the mirrored photo"
+            write_json(
+                options.runs / "flip.json", row | measure(FlipAveraged.from_pretrained(output / "best"), options)
+            )
+    found = {key: options.runs / f"{key}.json" for key in (*ROWS, "flip")}
+    results = {key: json.loads(path.read_text()) for key, path in found.items() if path.exists()}
+    table = markdown_table(results)
+    print(table)
+    write_json(HERE / "results" / "ablations.json", results)
+    fill(HERE / "ablations.md", "ablations", table)
+
+
+if __name__ == "__main__":
+    main()
