@@ -186,6 +186,7 @@ def test_points_and_field_of_view_by_keyboard(page: "playwright.Page", server: t
 def test_three_dimensions(page: "playwright.Page", photo: Path, tmp_path: Path):
     opened(page, photo)
     page.get_by_role("tab", name="3-D").click()
+    page.wait_for_timeout(1000)  # no person types sooner; gradio sets fields back while it builds the rest of a tab
     page.get_by_label("Longer side of the print").fill("60")
     page.get_by_label("Longer side of the print").press("Tab")
     page.get_by_role("button", name="Build").click()
