@@ -77,7 +77,10 @@ ROWS = {
     "wide": Row("decoder", "twice as wide where it is coarse", {"decoder_channels": "256 128 64 32 16"}),
     "small": Row("input", "64x96", size="64x96"),
     "large": Row("input", "160x224", size="160x224"),
-    "long": Row("schedule", "40 epochs", epochs=40),
+    "long": Row("schedule", "24 epochs", epochs=24),
+    "mix": Row(
+        "schedule", "24 epochs, parts of other pictures pasted in, colours", {"mix": 0.5, "colour": 0.4}, epochs=24
+    ),
 }
 
 

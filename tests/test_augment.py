@@ -10,11 +10,11 @@ from scenes import render
 
 from depth_unet import Camera, DepthSample, DepthUNetConfig
 from depth_unet.samples import SampleError
-from train.augment import EpochBatches, Views, collate, network_view, random_view
+from train.augment import EpochBatches, Views, collate, network_view, pasted, random_view
 from train.config import TrainConfig
 
 PLAIN = TrainConfig(zoom=1.0, turn=0.0, flip=0.0, colour=0.0)
-CONFIG = TrainConfig(zoom=2.0, flip=0.5, colour=0.3)
+CONFIG = TrainConfig(zoom=2.0, flip=0.5, colour=0.3, mix=0.5)
 
 
 def sample(width: int = 96, height: int = 64, key: str = "room") -> DepthSample:
@@ -89,6 +89,31 @@ def test_colours_change_and_depths_do_not(tiny_config: DepthUNetConfig) -> None:
         assert torch.equal(view.depth, plain.depth) and torch.equal(view.valid, plain.valid)
         assert not torch.equal(view.image, plain.image)
         assert torch.isfinite(view.image).all() and 0 <= view.image.min() and view.image.max() <= 1
+
+
+def test_what_is_pasted_comes_with_its_depth_and_stays_in_its_place(tiny_config: DepthUNetConfig) -> None:
+    one, other = network_view(sample(), tiny_config), network_view(sample(144, 96), tiny_config).flip()
+    one.valid[:, ::7], other.valid[:, :, ::5] = False, False
+    shares = []
+    for seed in range(40):
+        view = pasted(one, other, random.Random(seed))
+        inside = (view.image == other.image).all(0) & ~(one.image == other.image).all(0)
+        rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
+        part = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        shares.append(view.image[part][0].numel() / one.depth.numel())
+        for field in range(3):
+            wanted = one[field].clone()
+            wanted[part] = other[field][part]
+            assert torch.equal(view[field], wanted)
+    assert 0.05 < min(shares) < 0.2 and 0.3 < max(shares) < 0.5
+
+
+def test_so_many_views_have_a_part_of_another(tiny_config: DepthUNetConfig) -> None:
+    data = [sample(), sample(144, 96)]
+    plain = [network_view(each, tiny_config) for each in data]
+    for share, wanted in {0.0: range(1), 0.5: range(10, 40), 1.0: range(20, 81)}.items():
+        views = Views(data, tiny_config, replace(PLAIN, mix=share))
+        assert sum(not same(views[epoch, index], plain[index]) for epoch in range(40) for index in (0, 1)) in wanted
 
 
 def test_a_view_depends_on_its_address_only(tiny_config: DepthUNetConfig) -> None:

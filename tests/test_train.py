@@ -392,6 +392,7 @@ def test_the_learning_rate_rises_and_falls(steps: int, warmup: float) -> None:
         {"zoom": 0.5},
         {"colour": 1.0},
         {"flip": 2},
+        {"mix": -0.1},
     ],
 )
 def test_a_wrong_option_is_named(wrong: dict) -> None:
@@ -419,12 +420,14 @@ def test_the_command_line_trains_on_rgbd_and_diode(
     assert settings["train"]["epochs"] == 1 and settings["model"]["input_size"] == [32, 64]
     best = DepthUNet.from_pretrained(output / BEST)
     assert best.config.to_dict() == settings["model"]
-    # and on from there
+    # and on from there, with a larger picture
     again = ["--data", f"rgbd:{recording}", "--val-data", f"diode:{tmp_path}/diode", "--model", str(output / BEST)]
-    assert (
-        main([*again, "--output", str(tmp_path / "more"), "--epochs", "1", "--batch-size", "4", "--workers", "0"]) == 0
-    )
+    again += ["--output", str(tmp_path / "more"), "--epochs", "1", "--batch-size", "4", "--workers", "0"]
+    assert main([*again, "--input-size", "64x96"]) == 0
     assert "8 samples to train on, 2 to validate" in capsys.readouterr().out
+    assert DepthUNet.from_pretrained(tmp_path / "more" / BEST).config == replace(best.config, input_size=[64, 96])
+    assert main([*again, "--resume", "--max-depth", "20"]) == 2
+    assert "only --input-size can be given, not ['max_depth']" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -53,7 +54,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--publish-to", metavar="OWNER/NAME", help="publish the best model on a hub at the end")
 
     network = made.add_argument_group("network")
-    network.add_argument("--model", help="folder or owner/name of a model to go on from; else a new one:")
+    network.add_argument(
+        "--model",
+        help="folder or owner/name of a model to go on from, at another --input-size if need be; else a new one:",
+    )
     network.add_argument(
         "--preset",
         default="default",
@@ -80,10 +84,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def new_model(options: argparse.Namespace) -> DepthUNet:
     """The network that the command line asks for."""
-    if options.model:
-        return DepthUNet.from_pretrained(options.model)
     names = ("decoder_channels", "input_size", "min_depth", "max_depth")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.model:
+        model = DepthUNet.from_pretrained(options.model)
+        fixed = [name for name in ("encoder", "encoder_weights", *chosen) if getattr(options, name) is not None]
+        if set(fixed) - {"input_size"}:
+            raise ValueError(
+                f"--model brings its own network: of its options only --input-size can be given, not {fixed}"
+            )
+        model.config = replace(model.config, **chosen)
+        return model
     if options.preset == "paper":
         if options.encoder:
             raise ValueError("--preset paper has its own encoder; leave out --encoder")

@@ -72,6 +72,20 @@ def random_view(sample: DepthSample, model: DepthUNetConfig, config: TrainConfig
     return view._replace(image=_recoloured(view.image, config.colour, rng))
 
 
+def pasted(view: DepthSample, other: DepthSample, rng: random.Random) -> DepthSample:
+    """A rectangle of another view in its own place in this one, picture and depth (CutMix, Yun et al. 2019).
+
+    Both speak of the same canonical camera, so every metre stays true; what no longer tells much is the room around.
+    """
+    height, width = view.depth.shape[-2:]
+    rows, columns = (round(side * rng.uniform(0.3, 0.7)) for side in (height, width))
+    top, left = rng.randint(0, height - rows), rng.randint(0, width - columns)
+    inside = torch.zeros_like(view.valid)
+    inside[:, top : top + rows, left : left + columns] = True
+    image, depth, valid = (torch.where(inside, b, a) for a, b in zip(view[:3], other[:3], strict=True))
+    return view._replace(image=image, depth=depth, valid=valid)
+
+
 def _recoloured(image: torch.Tensor, strength: float, rng: random.Random) -> torch.Tensor:
     if not strength:
         return image
@@ -113,11 +127,20 @@ class Views(Dataset):
             sample = self.samples[index]
             rng = random.Random(f"{self.config.seed} {epoch} {index}")
             view = random_view(sample, self.model, self.config, rng)
+            if self.config.mix and rng.random() < self.config.mix:
+                view = self._with_part_of_another(view, rng)
             if not view.valid.any():  # this part of the picture may hold no measurement; the whole one does
                 view = network_view(sample, self.model)
             return view
         except SampleError as error:
             return str(error)
+
+    def _with_part_of_another(self, view: DepthSample, rng: random.Random) -> DepthSample:
+        try:
+            other = self.samples[rng.randrange(len(self))]
+        except SampleError:
+            return view  # that it is bad is told when its own turn comes
+        return pasted(view, random_view(other, self.model, self.config, rng), rng)
 
 
 def collate(views: list[DepthSample | str]) -> Batch:
