@@ -432,7 +432,10 @@ def photo_view(desk: Desk) -> None:
         paths = [desk.new_file(f"{known.stem}.{kind}") for kind in ("glb", "ply", "stl")]
         for path in paths:
             prediction.save(path, image=photo, size_mm=size_mm, longest=SOLID_LONGEST)
-        return paths[0], *paths, gr.Row(visible=True)
+        summary = prediction.summary()
+        # The viewer looks at the middle of the surface: from a step behind the photo's own place all of it is in view.
+        stand = (90, 90, 1.3 * (summary.near + summary.far) / 2)
+        return gr.Model3D(paths[0], camera_position=stand), *paths, gr.Row(visible=True)
 
     def finish(changed: gr.events.Dependency) -> None:
         """After a new depth map: files, and nothing of the last one in space."""

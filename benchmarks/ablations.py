@@ -67,6 +67,7 @@ ROWS = {
     "mare_edge": Row("loss", "MARE only, edges weighted", _loss("mare", "edge")),
     "both": Row("loss", "SSIM + MARE, plain", _loss("ssim", "mare")),
     "paper": Row("loss", "SSIM + MARE, edges weighted (the paper's)", _loss("ssim", "mare", "edge")),
+    "log": Row("loss", "half the MARE, three times the log term", {"mare_weight": 0.5, "log_weight": 1.5}),
     "no_log": Row("loss", "without the log term", _loss("ssim", "mare", "edge", "gradient")),
     "no_gradient": Row("loss", "without the slope term", _loss("ssim", "mare", "edge", "log")),
     "no_zoom": Row("views", "no zoom", {"zoom": 1.0}),
