@@ -116,17 +116,6 @@ def test_so_many_views_have_a_part_of_another(tiny_config: DepthUNetConfig) -> N
         assert sum(not same(views[epoch, index], plain[index]) for epoch in range(40) for index in (0, 1)) in wanted
 
 
-def test_the_last_epochs_show_whole_pictures(tiny_config: DepthUNetConfig) -> None:
-    data = [sample(), sample(144, 96)]
-    plain = network_view(data[0], tiny_config)
-    varied = TrainConfig(epochs=40, zoom=2.0, turn=5.0, mix=1.0, flip=0.0, colour=0.0, settle=0.25)
-    views = Views(data, tiny_config, varied)
-    assert not any(same(views[epoch, 0], plain) for epoch in range(30))
-    assert all(same(views[epoch, 0], plain) for epoch in range(30, 40))
-    recoloured = Views(data, tiny_config, replace(varied, colour=0.3))[39, 0]
-    assert torch.equal(recoloured.depth, plain.depth) and not torch.equal(recoloured.image, plain.image)
-
-
 def test_a_view_depends_on_its_address_only(tiny_config: DepthUNetConfig) -> None:
     data = [sample(96 + n, 64 + n) for n in range(4)]
     one, other = Views(data, tiny_config, CONFIG), Views(data, tiny_config, CONFIG)

@@ -1,7 +1,6 @@
 """What the network is shown of a sample: its own size, its own camera, and in training a different view each time."""
 
 import random
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -113,7 +112,6 @@ class Views(Dataset):
 
     def __init__(self, samples: Dataset, model: DepthUNetConfig, config: TrainConfig) -> None:
         self.samples, self.model, self.config = samples, model, config
-        self.settled = replace(config, zoom=1.0, turn=0.0, mix=0.0)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -125,12 +123,11 @@ class Views(Dataset):
         An exception would reach the training loop with the traceback of a worker process around its words.
         """
         epoch, index = place
-        config = self.config if epoch < (1 - self.config.settle) * self.config.epochs else self.settled
         try:
             sample = self.samples[index]
-            rng = random.Random(f"{config.seed} {epoch} {index}")
-            view = random_view(sample, self.model, config, rng)
-            if config.mix and rng.random() < config.mix:
+            rng = random.Random(f"{self.config.seed} {epoch} {index}")
+            view = random_view(sample, self.model, self.config, rng)
+            if self.config.mix and rng.random() < self.config.mix:
                 view = self._with_part_of_another(view, rng)
             if not view.valid.any():  # this part of the picture may hold no measurement; the whole one does
                 view = network_view(sample, self.model)

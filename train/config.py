@@ -32,7 +32,6 @@ class TrainConfig:
     zoom: float = knob(1.5, "largest random zoom into a picture, metres rescaled with the focal length; 1: none")
     turn: float = knob(5.0, "largest random turn of the camera about each of its axes, degrees; 0: none")
     mix: float = knob(0.0, "probability of pasting a part of another picture into a view, with its depth")
-    settle: float = knob(0.0, "share of the epochs, the last, with whole pictures only: no zoom, turn or pasted part")
     colour: float = knob(0.25, "strength of random brightness, contrast, saturation, tint and gamma; 0: none")
     flip: float = knob(0.5, "probability of mirroring left to right")
     ssim_weight: float = knob(1.0, "weight of 1 - SSIM of the log depth")
@@ -51,7 +50,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("warmup", "ema_decay", "flip", "mix", "settle"):
+        for name in ("warmup", "ema_decay", "flip", "mix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
         if not 0 <= self.colour < 1:
