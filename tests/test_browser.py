@@ -98,6 +98,12 @@ def opened(page: "playwright.Page", photo: Path) -> None:
     page.get_by_role("button", name="PNG (16-bit").wait_for()
 
 
+def turn_to(page: "playwright.Page", name: str) -> None:
+    """Open a tab, by keyboard, and look at it before doing more: gradio sets fields back while it builds a tab."""
+    page.get_by_role("tab", name=name).press("Enter")
+    page.wait_for_timeout(1500)
+
+
 def click_at(page: "playwright.Page", x: int, y: int) -> None:
     """Click pixel (x, y) of the photo of 160x120 in the tab Measure, wherever the picture lies in its frame."""
     picture = page.locator(".clickable img")
@@ -145,7 +151,7 @@ def test_see_in_other_colours(page: "playwright.Page", server: tuple[str, DepthU
 
 def test_measure_and_calibrate(page: "playwright.Page", server: tuple[str, DepthUNet], photo: Path):
     opened(page, photo)
-    page.get_by_role("tab", name="Measure").click()
+    turn_to(page, "Measure")
     click_at(page, 40, 60)
     playwright.expect(page.get_by_role("status").filter(has_text="from the camera to (40, 60)")).to_be_visible()
     expected = server[1].predict(photo)
@@ -170,7 +176,7 @@ def test_measure_and_calibrate(page: "playwright.Page", server: tuple[str, Depth
 
 def test_points_and_field_of_view_by_keyboard(page: "playwright.Page", server: tuple[str, DepthUNet], photo: Path):
     opened(page, photo)
-    page.get_by_role("tab", name="Measure").press("Enter")
+    turn_to(page, "Measure")
     page.get_by_role("button", name="Points by keyboard").press("Enter")
     page.get_by_label("Pixels x, y").fill("40, 60 120, 80")
     page.get_by_label("Pixels x, y").press("Enter")
@@ -185,8 +191,7 @@ def test_points_and_field_of_view_by_keyboard(page: "playwright.Page", server: t
 
 def test_three_dimensions(page: "playwright.Page", photo: Path, tmp_path: Path):
     opened(page, photo)
-    page.get_by_role("tab", name="3-D").click()
-    page.wait_for_timeout(1000)  # no person types sooner; gradio sets fields back while it builds the rest of a tab
+    turn_to(page, "3-D")
     page.get_by_label("Longer side of the print").fill("60")
     page.get_by_label("Longer side of the print").press("Tab")
     page.get_by_role("button", name="Build").click()
