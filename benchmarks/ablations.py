@@ -1,4 +1,4 @@
-"""What each choice of the default recipe is worth: the same short training with one thing changed.
+"""What each choice of the recipe is worth: the same short training with one thing changed.
 
 `python -m benchmarks.ablations --data KIND:PATH ... --val-data KIND:PATH --encoders FOLDER` trains row by row into
 runs/ablations (what is there already is not trained again), writes benchmarks/results/ablations.json and fills
@@ -26,7 +26,9 @@ ENCODERS = {  # the files of --encoders
     "tu-tf_efficientnet_lite0": "tf_efficientnet_lite0_timm.safetensors",
     "mobilenet_v2": "mobilenet_v2_torchvision_features.safetensors",
 }
-LOSSES = ("ssim", "mare", "edge", "log", "gradient")
+# What every row changes one thing of: the recipe as it was before the rows that say "the default" decided.
+TERMS = {"ssim_weight": 1.0, "mare_weight": 1.0, "edge_weight": 1.0, "log_weight": 0.5, "gradient_weight": 0.5}
+BASE = TERMS | {"frozen_norm": False, "drop_path": 0.0, "depth_bins": 0}
 
 
 class Row(NamedTuple):
@@ -34,7 +36,7 @@ class Row(NamedTuple):
 
     Args:
         group: what kind of choice it is about.
-        name: what is different from the default recipe, in words.
+        name: what is different from `BASE`, in words.
         options: the same as options of `python -m train`.
         encoder: of the network.
         pretrained: begin with ImageNet weights.
@@ -52,12 +54,12 @@ class Row(NamedTuple):
 
 
 def _loss(*terms: str) -> dict[str, object]:
-    """Those terms with their default weights, the others without any."""
-    return {f"{term}_weight": 0.0 for term in LOSSES if term not in terms}
+    """Those terms with their weights in `BASE`, the others without any."""
+    return {name: 0.0 for name in TERMS if name.removesuffix("_weight") not in terms}
 
 
 ROWS = {
-    "default": Row("", "the default recipe"),
+    "base": Row("", "one recipe"),
     "seed": Row("", "another seed: what differs less than this is noise", {"seed": 1}),
     "random": Row("encoder", "encoder from random weights", pretrained=False),
     "lite0": Row("encoder", "EfficientNet-Lite0", encoder="tu-tf_efficientnet_lite0"),
@@ -67,9 +69,19 @@ ROWS = {
     "mare_edge": Row("loss", "MARE only, edges weighted", _loss("mare", "edge")),
     "both": Row("loss", "SSIM + MARE, plain", _loss("ssim", "mare")),
     "paper": Row("loss", "SSIM + MARE, edges weighted (the paper's)", _loss("ssim", "mare", "edge")),
-    "log": Row("loss", "half the MARE, three times the log term", {"mare_weight": 0.5, "log_weight": 1.5}),
+    "log": Row("loss", "half the MARE, three times the log term: the default", {"mare_weight": 0.5, "log_weight": 1.5}),
     "no_log": Row("loss", "without the log term", _loss("ssim", "mare", "edge", "gradient")),
     "no_gradient": Row("loss", "without the slope term", _loss("ssim", "mare", "edge", "log")),
+    "frozen": Row(
+        "encoder", "BatchNorm keeps ImageNet's statistics in the encoder: the default", {"frozen_norm": True}
+    ),
+    "drop_path": Row("encoder", "residual blocks skipped at random: the default", {"drop_path": 0.2}),
+    "bins": Row("decoder", "a distribution over 48 distances: the default", {"depth_bins": 48}),
+    "default": Row(
+        "",
+        "all that is said to be the default: what `python -m train` does",
+        {"mare_weight": 0.5, "log_weight": 1.5, "frozen_norm": True, "drop_path": 0.2, "depth_bins": 48},
+    ),
     "no_zoom": Row("views", "no zoom", {"zoom": 1.0}),
     "no_turn": Row("views", "no turned camera", {"turn": 0.0}),
     "no_colour": Row("views", "no change of colours", {"colour": 0.0}),
@@ -101,8 +113,12 @@ def arguments(row: Row, options: argparse.Namespace) -> list[str]:
         given += ["--data", data]
     if row.pretrained:
         given += ["--encoder-weights", str(options.encoders / ENCODERS[row.encoder])]
-    for name, value in row.options.items():
-        given += ["--" + name.replace("_", "-"), *str(value).split()]
+    for name, value in (BASE | row.options).items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            given.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            given += [f"--{option}", *str(value).split()]
     return given
 
 
@@ -118,9 +134,9 @@ def measure(model: DepthUNet, options: argparse.Namespace) -> dict:
 
 
 def markdown_table(results: dict[str, dict]) -> str:
-    """A row for each training, with its difference to the default."""
+    """A row for each training, with its difference to the first."""
     lines = ["| | changed | AbsRel | | RMSE, m | delta1 | | p/t | median-aligned AbsRel / delta1 |", "|---" * 9 + "|"]
-    base = results.get("default")
+    base = results.get("base")
     for result in results.values():
         changes = [f"{result[m] - base[m]:+.4f}" if base and result is not base else "" for m in ("abs_rel", "delta1")]
         lines.append(
@@ -148,7 +164,7 @@ def main() -> None:
         train(output, arguments(ROWS[key], options))
         row = {"group": ROWS[key].group, "name": ROWS[key].name, "command": ROWS[key]._asdict()}
         write_json(scores, row | measure(DepthUNet.from_pretrained(output / "best"), options))
-        if key == "default":
+        if key == "base":
             row["group"], row["name"] = "predicting", "the mean with the mirrored photo"
             write_json(
                 options.runs / "flip.json", row | measure(FlipAveraged.from_pretrained(output / "best"), options)

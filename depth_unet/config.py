@@ -24,6 +24,8 @@ class DepthUNetConfig:
             Also assumed (of the longer side) for photos of which no camera is known.
         image_mean: per-channel mean of RGB in [0, 1] that is taken away first.
         image_std: per-channel standard deviation that is divided by then.
+        depth_bins: the network says a distribution over that many distances, of equal ratio from one to the next, and
+            depth is their mean, corrected where the photo has edges; 0: it says depth itself, as in the paper.
         dropout: probability with which whole feature maps are dropped in training, on the way down and up.
         format_version: version of this file format.
 
@@ -39,6 +41,7 @@ class DepthUNetConfig:
     canonical_focal: float = 0.8107
     image_mean: list[float] = field(default_factory=lambda: list(_TENSORFLOW_LITE[0]))
     image_std: list[float] = field(default_factory=lambda: list(_TENSORFLOW_LITE[1]))
+    depth_bins: int = 48
     dropout: float = 0.0
     format_version: int = FORMAT_VERSION
 
@@ -56,6 +59,10 @@ class DepthUNetConfig:
             raise ValueError(f"input_size must be multiples of 32, not {self.input_size}")
         if min(self.image_std) <= 0:
             raise ValueError(f"image_std must be positive, not {self.image_std}")
+        if type(self.depth_bins) is not int:
+            raise TypeError(f"depth_bins must be an integer, not {self.depth_bins!r}")
+        if self.depth_bins < 0 or self.depth_bins == 1:
+            raise ValueError(f"depth_bins must be 0, or 2 and more, not {self.depth_bins}")
         for name in ("min_depth", "max_depth", "canonical_focal", "dropout"):
             if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float):
                 raise TypeError(f"{name} must be a number, not {getattr(self, name)!r}")
@@ -98,7 +105,7 @@ class DepthUNetConfig:
     @classmethod
     def paper(cls, **overrides: Any) -> "DepthUNetConfig":
         """The paper's plain U-Net: double 3x3 convolutions, max pooling, channels doubling, dropout both ways."""
-        plain = {"decoder_channels": [512, 256, 128, 64], "dropout": 0.1}
+        plain = {"decoder_channels": [512, 256, 128, 64], "depth_bins": 0, "dropout": 0.1}
         return cls.for_encoder("vgg13_bn", **{**plain, **overrides})
 
     @classmethod
@@ -115,7 +122,7 @@ class DepthUNetConfig:
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise ValueError(f"unknown configuration keys {unknown}: not a depth_unet model, or a newer one")
-        return cls(**values)
+        return cls(**{"depth_bins": 0, **values})  # files that do not name them are older than bins
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of config.json."""

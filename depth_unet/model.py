@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,6 +24,7 @@ DEFAULT_MODEL = str(Path(__file__).parent / "pretrained")
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
+_EPSILON = 1e-4  # of the log range: where the mean of the bins ends, lest its logit become infinite
 _CLASSIFIER_KEYS = ("conv_head.", "bn2.", "classifier.", "fc.", "head.", "last_linear.")
 
 
@@ -30,7 +32,9 @@ class DepthUNet(nn.Module, Predictor):
     """A U-Net that sees one photo and says how far away everything is, in metres.
 
     depth = exp(log(min) + (log(max) - log(min)) * sigmoid(logit)), so that an equal step of the logit is an equal
-    ratio of distances (Eigen et al. 2014 argue for the logarithm).
+    ratio of distances (Eigen et al. 2014 argue for the logarithm). With `config.depth_bins`, the logit is that of the
+    mean of a distribution over log depth, said at half the size (soft argmax, Kendall et al. 2017; over bins of depth,
+    Bhat et al. 2021), plus what the decoder's last stage corrects.
 
     Args:
         config: the network and its camera.
@@ -63,8 +67,13 @@ class DepthUNet(nn.Module, Predictor):
                 block.attention2 = nn.Dropout2d(config.dropout)
         else:
             self.drop_down = nn.Identity()
+        if config.depth_bins:
+            self.bins = nn.Conv2d(config.decoder_channels[-2], config.depth_bins, 3, padding=1)
+            nn.init.zeros_(self.unet.segmentation_head[0].weight)  # nothing to correct yet
         # The normalisation belongs to the config, not to the weights.
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
+        places = torch.linspace(0, 1, config.depth_bins).view(1, -1, 1, 1)
+        self.register_buffer("bin_places", places, persistent=False)
         self.register_buffer("image_std", torch.tensor(config.image_std).view(1, 3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)  # 1.3 to 1.9 times faster on CPUs, and right for tensor cores
 
@@ -79,10 +88,22 @@ class DepthUNet(nn.Module, Predictor):
         """
         normalised = ((images - self.image_mean) / self.image_std).contiguous(memory_format=torch.channels_last)
         image, *features = self.unet.encoder(normalised)
-        decoded = self.unet.decoder([image, *map(self.drop_down, features)])
-        logits = self.unet.segmentation_head(decoded).float()
+        half, full = self._decode(image, [self.drop_down(feature) for feature in features])
+        logits = self.unet.segmentation_head(full).float()
+        if self.config.depth_bins:
+            mean = (self.bins(half).float().softmax(1) * self.bin_places).sum(1, keepdim=True)
+            logits = logits + F.interpolate(torch.logit(mean, _EPSILON), logits.shape[2:], mode="bilinear")
         near, far = math.log(self.config.min_depth), math.log(self.config.max_depth)
         return torch.exp(near + (far - near) * torch.sigmoid(logits))
+
+    def _decode(self, image: torch.Tensor, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the decoder's last stage starts from and what it makes of it; smp's own `forward` keeps the former."""
+        decoder = self.unet.decoder
+        *skips, deepest = features
+        x = decoder.center(deepest)
+        for block, skip, larger in zip(decoder.blocks, [*skips[::-1], None], [*skips[::-1], image], strict=True):
+            before, x = x, block(x, *larger.shape[2:], skip_connection=skip)
+        return before, x
 
     @torch.inference_mode()
     def run(self, images: torch.Tensor) -> torch.Tensor:

@@ -221,7 +221,8 @@ def _kept_in_float(graph) -> list[str]:
     follows the decoder: a logit in 256 steps shows as terraces in the depth.
     """
     nodes = list(graph.graph.node)
-    head = next(index for index, node in enumerate(nodes) if node.op_type == "Sigmoid") - 1
+    first = next(index for index, node in enumerate(nodes) if node.op_type in ("Softmax", "Sigmoid"))
+    head = max(index for index, node in enumerate(nodes[:first]) if node.op_type == "Conv")
     return [node.name for index, node in enumerate(nodes) if node.op_type == "Concat" or index >= head]
 
 

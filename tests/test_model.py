@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ CONFIGS = {
             "tu-tf_efficientnet_lite2",
         )
     },
+    "without bins": DepthUNetConfig.for_encoder("tu-tf_efficientnet_lite0", depth_bins=0, **NARROW),
     "shallow": DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8, 8, 8], input_size=[64, 64]),
 }
 
@@ -89,17 +91,37 @@ def test_forward_takes_any_size(tiny_model: DepthUNet, size: tuple[int, int]) ->
         assert tiny_model(torch.rand(1, 3, *size)).shape == (1, 1, *size)
 
 
-def test_an_equal_step_of_the_logit_is_an_equal_ratio_of_depths(tiny_model: DepthUNet) -> None:
-    config = tiny_model.config
-    head = tiny_model.unet.segmentation_head[0]
+def test_an_equal_step_of_the_logit_is_an_equal_ratio_of_depths(tiny_config: DepthUNetConfig) -> None:
+    config = replace(tiny_config, depth_bins=0)
+    model = DepthUNet(config).eval()
+    head = model.unet.segmentation_head[0]
     torch.nn.init.zeros_(head.weight)
     answers = []
     for logit in (-50.0, 0.0, 50.0):
         torch.nn.init.constant_(head.bias, logit)
         with torch.inference_mode():
-            answers.append(tiny_model(torch.rand(1, 3, 32, 32)).mean().item())
+            answers.append(model(torch.rand(1, 3, 32, 32)).mean().item())
     middle = (config.min_depth * config.max_depth) ** 0.5
     assert answers == pytest.approx([config.min_depth, middle, config.max_depth], rel=1e-5)
+
+
+def test_a_sure_bin_is_its_distance_and_doubt_is_the_mean_of_the_logarithms(tiny_config: DepthUNetConfig) -> None:
+    config = replace(tiny_config, depth_bins=5)
+    model = DepthUNet(config).eval()
+    torch.nn.init.zeros_(model.bins.weight)
+    near, far = config.min_depth, config.max_depth
+    wanted = {(0,): near, (1,): near * (far / near) ** 0.25, (4,): far, (0, 4): (near * far) ** 0.5}
+    for sure, depth in wanted.items():
+        with torch.inference_mode():
+            model.bins.bias.fill_(0.0)[list(sure)] = 40.0
+            answer = model(torch.rand(1, 3, 33, 47))
+        assert answer.shape == (1, 1, 33, 47)
+        torch.testing.assert_close(answer, torch.full_like(answer, depth), rtol=5e-4, atol=0)
+
+
+def test_a_model_of_before_has_no_bins(tiny_config: DepthUNetConfig) -> None:
+    saved = {key: value for key, value in tiny_config.to_dict().items() if key != "depth_bins"}
+    assert DepthUNetConfig.from_dict(saved).depth_bins == 0
 
 
 def test_the_normalisation_is_the_models_own(tiny_config: DepthUNetConfig) -> None:

@@ -35,7 +35,7 @@ from train.loop import BEST, TrainingError, fit, learning_rate
 
 ROOT = Path(__file__).parent.parent
 MODEL = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
-RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3, ema_decay=0.9)
+RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3, ema_decay=0.9, frozen_norm=False)
 ONE_EPOCH = replace(RUN, epochs=1)
 TINY_NETWORK = ["--encoder", "mobilenet_v2", "--decoder-channels", *"88888", "--input-size", "32x64"]
 
@@ -275,6 +275,21 @@ def test_the_best_is_the_epoch_of_least_abs_rel(data: RgbdFolder, tmp_path: Path
     assert means["median_ratio"] == pytest.approx(rows[errors.index(min(errors))]["val_median_ratio"], rel=0.02)
 
 
+def test_frozen_norm_keeps_the_encoders_statistics_and_trains_its_weights(data: RgbdFolder, tmp_path: Path) -> None:
+    before = new_model().state_dict()
+    run(data, tmp_path, replace(RUN, frozen_norm=True, ema_decay=0.0))
+    after = DepthUNet.from_pretrained(tmp_path / BEST).state_dict()
+    changed = {key for key in after if not torch.allclose(after[key].float(), before[key].float(), atol=1e-3)}
+    statistics = {key for key in after if "running" in key}
+    assert {key for key in statistics & changed} == {key for key in statistics if ".decoder." in key}
+    assert any(".encoder." in key for key in changed - statistics)
+
+
+def test_random_weights_have_no_statistics_to_keep(recording: Path, tmp_path: Path) -> None:
+    assert main(command(recording, tmp_path / "run", "--epochs", "1", "--workers", "0")) == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["train"]["frozen_norm"] is False
+
+
 def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Path) -> None:
     run(data, tmp_path, stop_after_steps=5)
     path = tmp_path / "last.safetensors"
@@ -288,7 +303,9 @@ def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Pat
 
 def test_it_learns(data: RgbdFolder, tmp_path: Path) -> None:
     four = Subset(data, [0, 1, 2, 3] * 12)
-    config = TrainConfig(epochs=3, batch_size=4, learning_rate=1e-2, ema_decay=0.0, zoom=1.0, colour=0.0, flip=0.0)
+    config = TrainConfig(
+        epochs=3, batch_size=4, learning_rate=1e-2, ema_decay=0.0, zoom=1.0, colour=0.0, flip=0.0, frozen_norm=False
+    )
     plain = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[16] * 5, input_size=[32, 64])
     rows = fit(new_model(0, plain), four, Subset(data, range(1)), config, tmp_path)
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"] and rows[-1]["mare"] < 0.2
@@ -508,8 +525,9 @@ def test_every_field_is_an_option() -> None:
     parser = argparse.ArgumentParser()
     TrainConfig.add_options(parser)
     assert TrainConfig.from_options(parser.parse_args([])) == TrainConfig()
-    given = parser.parse_args(["--epochs", "3", "--edge-weight", "0", "--learning-rate", "1e-4", "--seed", "7"])
-    assert TrainConfig.from_options(given) == TrainConfig(epochs=3, edge_weight=0.0, learning_rate=1e-4, seed=7)
+    given = ["--epochs", "3", "--edge-weight", "0", "--learning-rate", "1e-4", "--seed", "7", "--no-frozen-norm"]
+    wanted = TrainConfig(epochs=3, edge_weight=0.0, learning_rate=1e-4, seed=7, frozen_norm=False)
+    assert TrainConfig.from_options(parser.parse_args(given)) == wanted
 
 
 # --- data by name ------------------------------------------------------------------------------------------------

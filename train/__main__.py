@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument("--encoder-weights", help="imagenet, or a safetensors file  (default: random)")
     network.add_argument("--decoder-channels", type=int, nargs="+", help="coarse to fine  (default: the preset's)")
     network.add_argument("--input-size", type=_size, help="HEIGHTxWIDTH in pixels  (default: the preset's)")
+    network.add_argument("--depth-bins", type=int, help="distances in the head's distribution  (default: the preset's)")
     network.add_argument("--min-depth", type=float, help="nearest depth, metres  (default: the preset's)")
     network.add_argument("--max-depth", type=float, help="farthest depth, metres  (default: the preset's)")
     TrainConfig.add_options(made)
@@ -84,7 +85,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def new_model(options: argparse.Namespace) -> DepthUNet:
     """The network that the command line asks for."""
-    names = ("decoder_channels", "input_size", "min_depth", "max_depth")
+    names = ("decoder_channels", "input_size", "depth_bins", "min_depth", "max_depth")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.model:
         model = DepthUNet.from_pretrained(options.model)
@@ -111,6 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         config = TrainConfig.from_options(options)
+        if not (options.encoder_weights or options.model):  # random weights have no statistics to keep
+            config = replace(config, frozen_norm=False)
         if options.publish_to:
             check_access(Destination(options.publish_to))  # hours before it is needed
         torch.manual_seed(config.seed)

@@ -6,6 +6,15 @@ from typing import Any
 
 from depth_unet import DepthLoss, DepthUNetConfig
 
+_PAPER = {
+    "epochs": 10,
+    "frozen_norm": False,
+    "drop_path": 0.0,
+    "mare_weight": 1.0,
+    "log_weight": 0.0,
+    "gradient_weight": 0.0,
+}
+
 
 def knob(default: Any, text: str) -> Any:
     """A field of `TrainConfig`, with the help that its command line option shows."""
@@ -24,6 +33,12 @@ class TrainConfig:
     batch_size: int = knob(8, "pictures per step and process")
     learning_rate: float = knob(1e-3, "highest learning rate, of the decoder")
     encoder_rate: float = knob(0.3, "learning rate of the encoder, as a fraction of the decoder's")
+    frozen_norm: bool = knob(
+        True, "leave the statistics of the encoder's BatchNorm as its pretrained weights brought them"
+    )
+    drop_path: float = knob(
+        0.2, "highest probability of skipping one of the encoder's residual blocks (stochastic depth); timm's have them"
+    )
     weight_decay: float = knob(1e-2, "AdamW's decoupled weight decay")
     warmup: float = knob(0.05, "share of all steps over which the learning rate rises; then it falls as a cosine")
     clip_norm: float = knob(1.0, "gradients are scaled down to this norm")
@@ -35,15 +50,15 @@ class TrainConfig:
     colour: float = knob(0.25, "strength of random brightness, contrast, saturation, tint and gamma; 0: none")
     flip: float = knob(0.5, "probability of mirroring left to right")
     ssim_weight: float = knob(1.0, "weight of 1 - SSIM of the log depth")
-    mare_weight: float = knob(1.0, "weight of the mean absolute relative error")
+    mare_weight: float = knob(0.5, "weight of the mean absolute relative error")
     edge_weight: float = knob(1.0, "extra weight of depth edges within that error")
-    log_weight: float = knob(0.5, "weight of the mean absolute error of log depth")
+    log_weight: float = knob(1.5, "weight of the mean absolute error of log depth")
     gradient_weight: float = knob(0.5, "weight of the error of the slopes of log depth")
 
     @classmethod
     def paper(cls, **overrides: Any) -> "TrainConfig":
         """The paper's: SSIM + MARE alone, ten epochs."""
-        return cls(**{"epochs": 10, "log_weight": 0.0, "gradient_weight": 0.0, **overrides})
+        return cls(**{**_PAPER, **overrides})
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
@@ -53,8 +68,9 @@ class TrainConfig:
         for name in ("warmup", "ema_decay", "flip", "mix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
-        if not 0 <= self.colour < 1:
-            raise ValueError(f"colour must be in [0, 1), not {self.colour}")
+        for name in ("colour", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if not 0 <= self.turn <= 30:
             raise ValueError(f"turn must be from 0 to 30 degrees, not {self.turn}")
         if self.zoom < 1:
@@ -74,7 +90,8 @@ class TrainConfig:
         """Give a command line an option for each field."""
         group = parser.add_argument_group("training")
         for f in fields(cls):
-            group.add_argument("--" + f.name.replace("_", "-"), type=f.type, default=f.default, help=f.metadata["help"])
+            kind = {"action": argparse.BooleanOptionalAction} if f.type is bool else {"type": f.type}
+            group.add_argument("--" + f.name.replace("_", "-"), **kind, default=f.default, help=f.metadata["help"])
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> "TrainConfig":

@@ -56,6 +56,25 @@ def averaged(model: DepthUNet, decay: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=torch.no_grad()(follow), use_buffers=True)
 
 
+def freeze_norm(encoder: torch.nn.Module) -> None:
+    """Let BatchNorm normalise by the statistics it has, as in predicting, until the next `train()`.
+
+    Those of a few pictures at a time say what else is in the batch, which no photo tells later.
+    """
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def set_drop_path(encoder: torch.nn.Module, highest: float) -> None:
+    """Skip residual blocks at random in training, the deeper the oftener (stochastic depth, Huang et al. 2016)."""
+    from timm.layers import DropPath  # not before depth_unet, which mends what timm imports
+
+    blocks = [module for module in encoder.modules() if hasattr(module, "drop_path")]
+    for index, block in enumerate(blocks):
+        block.drop_path = DropPath(highest * index / len(blocks)) if highest else torch.nn.Identity()
+
+
 @contextmanager
 def _stop_on_signal() -> Iterator[list[int]]:
     """A list that is empty until Ctrl-C or a termination request; a second one ends the program at once."""
@@ -161,6 +180,7 @@ def fit(
     ]
     device = accelerator.device
     model.to(device)
+    set_drop_path(model.unet.encoder, config.drop_path)
     optimizer = torch.optim.AdamW(
         groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
     )
@@ -221,6 +241,8 @@ def fit(
     with _stop_on_signal() as received:
         for epoch in range(progress["epoch"], config.epochs):
             trained.train()
+            if config.frozen_norm:
+                freeze_norm(model.unet.encoder)
             sums = Counter(progress["sums"])
             began = saved_at = time.monotonic()
             before = progress["seconds"]
