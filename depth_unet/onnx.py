@@ -220,10 +220,14 @@ def _kept_in_float(graph) -> list[str]:
     makes of it, would be left with a few steps of the decoder's wider one (it cost a tenth of AbsRel). And what
     follows the decoder: a logit in 256 steps shows as terraces in the depth.
     """
-    nodes = list(graph.graph.node)
-    first = next(index for index, node in enumerate(nodes) if node.op_type in ("Softmax", "Sigmoid"))
-    head = max(index for index, node in enumerate(nodes[:first]) if node.op_type == "Conv")
-    return [node.name for index, node in enumerate(nodes) if node.op_type == "Concat" or index >= head]
+    kept, convolved = [], set()  # what a convolution is made of, directly or not
+    for node in reversed(graph.graph.node):
+        is_head = not convolved & set(node.output)
+        if is_head or node.op_type == "Concat":
+            kept.append(node.name)
+        if not is_head or node.op_type == "Conv":
+            convolved |= set(node.input)
+    return kept
 
 
 def _network_inputs(photos: Sequence[ImageSource], predictor: Predictor) -> Iterator[np.ndarray]:

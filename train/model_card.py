@@ -176,12 +176,14 @@ def _facts(model: DepthUNet) -> str:
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     rows, columns = config.input_size
+    bins = f"a distribution over {config.depth_bins} distances, its mean corrected at full size"
     return "\n".join(
         [
             "| | |",
             "|---|---|",
             f"| encoder | `{config.encoder}` |",
             f"| decoder | U-Net, channels {', '.join(map(str, config.decoder_channels))} |",
+            f"| head | {bins if config.depth_bins else 'log depth'} |",
             f"| parameters | {parameters:.2f} million |",
             f"| runs at | {rows}x{columns} (height x width) or another shape of that area, multiples of 32 |",
             f"| depth it can say | {config.min_depth:g} to {config.max_depth:g} m |",
