@@ -444,7 +444,7 @@ def test_the_command_line_trains_on_rgbd_and_diode(
     assert "8 samples to train on, 2 to validate" in capsys.readouterr().out
     assert DepthUNet.from_pretrained(tmp_path / "more" / BEST).config == replace(best.config, input_size=[64, 96])
     assert main([*again, "--resume", "--max-depth", "20"]) == 2
-    assert "only --input-size can be given, not ['max_depth']" in capsys.readouterr().err
+    assert "only --input-size and --depth-bins can be given, not ['max_depth']" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

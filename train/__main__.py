@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     network = made.add_argument_group("network")
     network.add_argument(
         "--model",
-        help="folder or owner/name of a model to go on from, at another --input-size if need be; else a new one:",
+        help="folder or owner/name of a model to go on from, at another --input-size or with a new head of other "
+        "--depth-bins if need be; else a new one:",
     )
     network.add_argument(
         "--preset",
@@ -90,11 +91,15 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
     if options.model:
         model = DepthUNet.from_pretrained(options.model)
         fixed = [name for name in ("encoder", "encoder_weights", *chosen) if getattr(options, name) is not None]
-        if set(fixed) - {"input_size"}:
+        if set(fixed) - {"input_size", "depth_bins"}:
             raise ValueError(
-                f"--model brings its own network: of its options only --input-size can be given, not {fixed}"
+                "--model brings its own network: of its options only --input-size and --depth-bins can be given, "
+                f"not {fixed}"
             )
-        model.config = replace(model.config, **chosen)
+        before, model.config = model.config, replace(model.config, **chosen)
+        if model.config.depth_bins != before.depth_bins:
+            body, model = model.unet, DepthUNet(model.config)
+            model.unet.encoder, model.unet.decoder = body.encoder, body.decoder
         return model
     if options.preset == "paper":
         if options.encoder:
