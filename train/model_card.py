@@ -212,10 +212,12 @@ def _training(trained_on: list[str], run: dict | None, history: list[dict[str, f
             cells = [_cell(row.get(name), form) for name, _, form in columns]
             lines.append("| " + " | ".join(f"**{cell}**" if row is best and cell else cell for cell in cells) + " |")
         parts.append("\n".join(lines))
-        parts.append(
-            f"The weights are those of epoch {best['epoch']:.0f} (bold), chosen by AbsRel on the validation data, "
-            "without alignment." + (" [history.csv](history.csv) has every epoch." if "history.csv" in files else "")
-        )
+        weights = f"those of epoch {best['epoch']:.0f} (bold)"
+        if run and "averaged" in run:
+            weights = f"the mean of {weights} and the best of {run['averaged'] - 1} more from the same start"
+        parts.append(f"The weights are {weights}, chosen by AbsRel on the validation data, without alignment.")
+        if "history.csv" in files:
+            parts[-1] += " [history.csv](history.csv) has every epoch."
     if "curves.png" in files:
         parts.append("![Loss, cross-entropy, AbsRel and delta1 over the epochs](curves.png)")
     if "samples.jpg" in files:
