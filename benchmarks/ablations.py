@@ -21,7 +21,7 @@ from train.model_card import fill
 
 HERE = Path(__file__).parent
 EPOCHS, SIZE = 10, "96x128"  # ten, as in the paper
-DEFAULT = {"mare_weight": 0.5, "log_weight": 1.5, "frozen_norm": True, "drop_path": 0.2, "depth_bins": 48}
+DEFAULT = {"mare_weight": 0.5, "log_weight": 1.5, "frozen_norm": True, "depth_bins": 48}
 ENCODERS = {  # the files of --encoders
     "tu-tf_efficientnet_lite2": "tf_efficientnet_lite2_timm.safetensors",
     "tu-tf_efficientnet_lite0": "tf_efficientnet_lite0_timm.safetensors",
@@ -29,7 +29,7 @@ ENCODERS = {  # the files of --encoders
 }
 # What every row changes one thing of: the recipe as it was before the rows that say "the default" decided.
 TERMS = {"ssim_weight": 1.0, "mare_weight": 1.0, "edge_weight": 1.0, "log_weight": 0.5, "gradient_weight": 0.5}
-BASE = TERMS | {"frozen_norm": False, "drop_path": 0.0, "depth_bins": 0}
+BASE = TERMS | {"frozen_norm": False, "depth_bins": 0}
 
 
 class Row(NamedTuple):
@@ -76,11 +76,15 @@ ROWS = {
     "frozen": Row(
         "encoder", "BatchNorm keeps ImageNet's statistics in the encoder: the default", {"frozen_norm": True}
     ),
-    "drop_path": Row("encoder", "residual blocks skipped at random: the default", {"drop_path": 0.2}),
+    "drop_path": Row("encoder", "residual blocks skipped at random", {"drop_path": 0.2}),
     "bins": Row("decoder", "a distribution over 48 distances: the default", {"depth_bins": 48}),
     "default": Row("", "all that is said to be the default: what `python -m train` does", DEFAULT),
-    "default_moving": Row("", "the same, but BatchNorm's statistics move", DEFAULT | {"frozen_norm": False}),
-    "default_whole": Row("", "the same, but no block is skipped", DEFAULT | {"drop_path": 0.0}),
+    "default_skipping": Row("", "the same, and residual blocks skipped at random", DEFAULT | {"drop_path": 0.2}),
+    "default_skipping_moving": Row(
+        "",
+        "the same, and BatchNorm's statistics move",
+        DEFAULT | {"drop_path": 0.2, "frozen_norm": False},
+    ),
     "no_zoom": Row("views", "no zoom", {"zoom": 1.0}),
     "no_turn": Row("views", "no turned camera", {"turn": 0.0}),
     "no_colour": Row("views", "no change of colours", {"colour": 0.0}),

@@ -31,7 +31,7 @@ from train.config import TrainConfig
 from train.data import open_data, open_split
 from train.evaluate import evaluate, mean_over_frames
 from train.history import COLUMNS, write_atomically
-from train.loop import BEST, TrainingError, fit, learning_rate
+from train.loop import BEST, TrainingError, fit, learning_rate, set_drop_path
 
 ROOT = Path(__file__).parent.parent
 MODEL = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
@@ -283,6 +283,25 @@ def test_frozen_norm_keeps_the_encoders_statistics_and_trains_its_weights(data: 
     statistics = {key for key in after if "running" in key}
     assert {key for key in statistics & changed} == {key for key in statistics if ".decoder." in key}
     assert any(".encoder." in key for key in changed - statistics)
+
+
+def test_blocks_are_skipped_in_training_only(tiny_model: DepthUNet) -> None:
+    model = new_model(0, DepthUNetConfig.for_encoder("tu-tf_efficientnet_lite0", decoder_channels=[8] * 5))
+    images = torch.rand(2, 3, 64, 64)
+
+    def answers(highest: float) -> tuple[torch.Tensor, torch.Tensor]:
+        set_drop_path(model.unet.encoder, highest)
+        model.train()
+        for module in model.modules():  # so that only skipping can tell two passes apart
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+        with torch.no_grad():
+            return model(images), model(images)
+
+    assert not torch.equal(*answers(0.9))
+    assert torch.equal(model.run(images), model.run(images))
+    assert torch.equal(*answers(0.0))
+    set_drop_path(tiny_model.unet.encoder, 0.5)  # torchvision's have no such blocks, and no harm is done
 
 
 def test_random_weights_have_no_statistics_to_keep(recording: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from depth_unet import DepthLoss, DepthUNetConfig
 _PAPER = {
     "epochs": 10,
     "frozen_norm": False,
-    "drop_path": 0.0,
     "mare_weight": 1.0,
     "log_weight": 0.0,
     "gradient_weight": 0.0,
@@ -36,9 +35,7 @@ class TrainConfig:
     frozen_norm: bool = knob(
         True, "leave the statistics of the encoder's BatchNorm as its pretrained weights brought them"
     )
-    drop_path: float = knob(
-        0.2, "highest probability of skipping one of the encoder's residual blocks (stochastic depth); timm's have them"
-    )
+    drop_path: float = knob(0.0, "highest probability of skipping a residual block of the encoder, where timm made it")
     weight_decay: float = knob(1e-2, "AdamW's decoupled weight decay")
     warmup: float = knob(0.05, "share of all steps over which the learning rate rises; then it falls as a cosine")
     clip_norm: float = knob(1.0, "gradients are scaled down to this norm")
