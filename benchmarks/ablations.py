@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.training import train
-from depth_unet import DepthUNet
+from depth_unet import DepthUNet, DepthUNetConfig
+from train.config import TrainConfig
 from train.data import HELP, open_data
 from train.evaluate import evaluate, interval, mean_over_frames
 from train.history import write_json
@@ -21,7 +22,6 @@ from train.model_card import fill
 
 HERE = Path(__file__).parent
 EPOCHS, SIZE = 10, "96x128"  # ten, as in the paper
-DEFAULT = {"mare_weight": 0.5, "log_weight": 1.5, "frozen_norm": True, "depth_bins": 48}
 ENCODERS = {  # the files of --encoders
     "tu-tf_efficientnet_lite2": "tf_efficientnet_lite2_timm.safetensors",
     "tu-tf_efficientnet_lite0": "tf_efficientnet_lite0_timm.safetensors",
@@ -30,6 +30,8 @@ ENCODERS = {  # the files of --encoders
 # What every row changes one thing of: the recipe as it was before the rows that say "the default" decided.
 TERMS = {"ssim_weight": 1.0, "mare_weight": 1.0, "edge_weight": 1.0, "log_weight": 0.5, "gradient_weight": 0.5}
 BASE = TERMS | {"frozen_norm": False, "depth_bins": 0}
+NOW = TrainConfig().to_dict() | DepthUNetConfig().to_dict()
+DEFAULT = {name: NOW[name] for name in BASE}
 
 
 class Row(NamedTuple):
