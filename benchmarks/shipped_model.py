@@ -14,7 +14,6 @@ import torch
 
 from benchmarks.training import train
 from depth_unet import DepthUNet
-from train.__main__ import with_another_head
 from train.history import write_json
 from train.prepare import main as prepare
 from train.publish import CURVES, HISTORY, RUN
@@ -81,7 +80,7 @@ def main() -> None:
     best = once("large", ["--model", str(best)], STAGES["large"])
     begin = options.runs / "begin"
     torch.manual_seed(HEAD_SEED)
-    with_another_head(DepthUNet.from_pretrained(best), BINS).save_pretrained(begin)
+    DepthUNet.from_pretrained(best).with_another_head(BINS).save_pretrained(begin)
     members = [once(name, ["--model", str(begin)], choices) for name, choices in AVERAGED.items()]
     average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(options.runs / "best", half=True)
     for name in (HISTORY, CURVES):  # with which train.publish can make a card of it, as of a run

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -104,6 +105,16 @@ class DepthUNet(nn.Module, Predictor):
         for block, skip, larger in zip(decoder.blocks, [*skips[::-1], None], [*skips[::-1], image], strict=True):
             before, x = x, block(x, *larger.shape[2:], skip_connection=skip)
         return before, x
+
+    def with_another_head(self, depth_bins: int) -> "DepthUNet":
+        """A model to be trained on, which shares this one's encoder and decoder and has a new head.
+
+        Args:
+            depth_bins: of the new head, as in the config.
+        """
+        made = DepthUNet(replace(self.config, depth_bins=depth_bins))
+        made.unet.encoder, made.unet.decoder = self.unet.encoder, self.unet.decoder
+        return made
 
     @torch.inference_mode()
     def run(self, images: torch.Tensor) -> torch.Tensor:

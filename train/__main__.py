@@ -84,13 +84,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return made.parse_args(arguments)
 
 
-def with_another_head(model: DepthUNet, depth_bins: int) -> DepthUNet:
-    """A model with the same encoder and decoder, and a new head of so many bins."""
-    made = DepthUNet(replace(model.config, depth_bins=depth_bins))
-    made.unet.encoder, made.unet.decoder = model.unet.encoder, model.unet.decoder
-    return made
-
-
 def new_model(options: argparse.Namespace) -> DepthUNet:
     """The network that the command line asks for."""
     names = ("decoder_channels", "input_size", "depth_bins", "min_depth", "max_depth")
@@ -105,7 +98,7 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
             )
         bins = chosen.pop("depth_bins", None)
         model.config = replace(model.config, **chosen)
-        return model if bins in (None, model.config.depth_bins) else with_another_head(model, bins)
+        return model if bins in (None, model.config.depth_bins) else model.with_another_head(bins)
     if options.preset == "paper":
         if options.encoder:
             raise ValueError("--preset paper has its own encoder; leave out --encoder")
