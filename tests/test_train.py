@@ -309,6 +309,20 @@ def test_random_weights_have_no_statistics_to_keep(recording: Path, tmp_path: Pa
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train"]["frozen_norm"] is False
 
 
+@pytest.mark.parametrize(("processor", "told"), [("AVX2", True), ("AVX512", False)])
+def test_slow_bf16_is_told(
+    recording: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    processor: str,
+    told: bool,
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    assert main(command(recording, tmp_path / "run", "--epochs", "1", "--workers", "0", "--precision", "bf16")) == 0
+    assert ("no bf16 arithmetic" in capsys.readouterr().out) == told
+
+
 def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Path) -> None:
     run(data, tmp_path, stop_after_steps=5)
     path = tmp_path / "last.safetensors"

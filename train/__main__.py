@@ -132,6 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
             log_with=options.tracker,
             project_dir=options.output,
         )
+        emulated = accelerator.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
+        if precision == "bf16" and emulated:
+            accelerator.print("note: this processor has no bf16 arithmetic; --precision no is many times faster")
         if options.tracker:
             accelerator.init_trackers("depth_unet", {**config.to_dict(), "encoder": model.config.encoder})
         accelerator.print(
