@@ -25,7 +25,7 @@ from torch.utils.data import Dataset, Subset
 
 from depth_unet import DepthSample, DepthUNet, DepthUNetConfig, RgbdFolder
 from depth_unet.samples import SampleError
-from train.__main__ import main, parse
+from train.__main__ import main, parse, precision_here
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.data import open_data, open_split
@@ -309,18 +309,15 @@ def test_random_weights_have_no_statistics_to_keep(recording: Path, tmp_path: Pa
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train"]["frozen_norm"] is False
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="about machines without an accelerator")
 @pytest.mark.parametrize(("processor", "told"), [("AVX2", True), ("AVX512", False)])
 def test_slow_bf16_is_told(
-    recording: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    processor: str,
-    told: bool,
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, processor: str, told: bool
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
-    assert main(command(recording, tmp_path / "run", "--epochs", "1", "--workers", "0", "--precision", "bf16")) == 0
+    assert precision_here("bf16") == "bf16"
     assert ("no bf16 arithmetic" in capsys.readouterr().out) == told
+    assert precision_here("auto") == precision_here("no") == "no"
 
 
 def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Path) -> None:

@@ -108,6 +108,15 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
     return DepthUNet(config, options.encoder_weights)
 
 
+def precision_here(asked: str) -> str:
+    """What `--precision` means on this machine."""
+    if asked == "auto":
+        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    if asked == "bf16" and not torch.accelerator.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        print("note: this processor has no bf16 arithmetic; --precision no is many times faster")
+    return asked
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if all went well, 2 for a mistake in what was asked, 130 after Ctrl-C."""
     options = parse(arguments)
@@ -122,19 +131,13 @@ def main(arguments: list[str] | None = None) -> int:
         torch.manual_seed(config.seed)
         model = new_model(options)
         training, validation = data.open_split(options.data, options.val_data)
-        precision = options.precision
-        if precision == "auto":
-            precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
         accelerator = Accelerator(
             # accelerate joins processes without a GPU only when it is told that CPUs are meant
             cpu=int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available(),
-            mixed_precision=precision,
+            mixed_precision=precision_here(options.precision),
             log_with=options.tracker,
             project_dir=options.output,
         )
-        emulated = accelerator.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
-        if precision == "bf16" and emulated:
-            accelerator.print("note: this processor has no bf16 arithmetic; --precision no is many times faster")
         if options.tracker:
             accelerator.init_trackers("depth_unet", {**config.to_dict(), "encoder": model.config.encoder})
         accelerator.print(
