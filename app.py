@@ -272,7 +272,7 @@ def photo_view(desk: Desk) -> None:
                 )
                 measured = gr.HTML(measurement(None, []), label="Measured")
                 with gr.Row():
-                    metres = gr.Number(None, label="True length, m", placeholder="2.50", min_width=110)
+                    metres = gr.Number(None, label="True length, m", min_width=110)
                     calibrate = gr.Button("Calibrate", size="md", variant="primary", min_width=100)
                     undo = gr.Button("Undo", size="md", min_width=80)
                     clear = gr.Button("Clear points", size="md", min_width=110)
