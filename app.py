@@ -30,7 +30,7 @@ from depth_unet import DEFAULT_MODEL, Camera, DepthUNet, Prediction  # noqa: E40
 from depth_unet.__main__ import find_photos  # noqa: E402
 from depth_unet.colorize import colour_steps  # noqa: E402
 from depth_unet.images import read_photo, read_size  # noqa: E402
-from depth_unet.marks import draw_marks  # noqa: E402
+from depth_unet.page.marks import draw_marks  # noqa: E402
 from depth_unet.video import VideoReport, depth_video  # noqa: E402
 
 EXAMPLES = Path(__file__).parent / "docs" / "examples"

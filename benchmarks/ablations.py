@@ -14,11 +14,11 @@ import torch
 
 from benchmarks.training import train
 from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet.files import write_json
+from train.card import fill
 from train.config import TrainConfig
 from train.data import HELP, open_data
 from train.evaluate import evaluate, interval, mean_over_frames
-from train.history import write_json
-from train.model_card import fill
 
 HERE = Path(__file__).parent
 EPOCHS, SIZE = 10, "96x128"  # ten, as in the paper

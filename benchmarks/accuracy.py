@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.peers import open_model
 from depth_unet import DEFAULT_MODEL
+from depth_unet.files import write_json
+from train.card import fill, sources_of
 from train.data import open_data
 from train.evaluate import Centre, evaluate, interval, mean_over_frames
-from train.history import write_json
-from train.model_card import fill, sources_of
-from train.peers import open_model
 
 HERE = Path(__file__).parent
 PEERS = HERE.parent.parent / "shared/peers"

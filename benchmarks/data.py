@@ -24,13 +24,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.diode_layout import write_diode
 from depth_unet import DepthUNet, DepthUNetConfig, DiodeDataset
-from depth_unet.shards import PARTS, ShardDataset, decode_sample, encode_sample
-from train.augment import Views, collate
+from depth_unet.data.shards import PARTS, ShardDataset, decode_sample, encode_sample
+from depth_unet.files import write_json
+from train.card import fill
 from train.config import TrainConfig
-from train.history import write_json
 from train.loop import train_step
-from train.model_card import fill
 from train.prepare import Settings, open_sources, prepare, shrunk
+from train.views import Views, collate
 
 ROOT = Path(__file__).parent.parent
 LATENCY_S = 0.03  # of the loopback server that stands for a hub

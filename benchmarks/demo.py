@@ -27,8 +27,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from depth_unet import DEFAULT_MODEL, DepthUNet
-from train.history import write_json
-from train.model_card import fill
+from depth_unet.files import write_json
+from train.card import fill
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from depth_unet.diode import CAMERA, SCENE_TYPES
+from depth_unet.data.diode import CAMERA, SCENE_TYPES
 
 SCANS_PER_SCENE, SAMPLES_PER_SCAN = 2, 4
 

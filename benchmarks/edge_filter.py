@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw
 
 from benchmarks.diode_layout import Scene, render
 from depth_unet import colorize_depth
-from depth_unet.diode import without_edge_outliers
-from train.history import write_json
-from train.model_card import fill
+from depth_unet.data.diode import without_edge_outliers
+from depth_unet.files import write_json
+from train.card import fill
 
 ROOT = Path(__file__).parent.parent
 

@@ -25,14 +25,15 @@ from matplotlib.figure import Figure
 from torch.utils.data import Dataset, Subset
 
 from benchmarks.accuracy import FASTDEPTH, TCSMALLNET
+from benchmarks.peers import LiteRtDepth, OnnxDisparity
 from depth_unet import DEFAULT_MODEL, DepthUNet
+from depth_unet.engines.onnx import OnnxDepthUNet
+from depth_unet.engines.onnx_export import calibration_photos, export, quantize
+from depth_unet.files import write_json
 from depth_unet.model import WEIGHTS_FILE
-from depth_unet.onnx import OnnxDepthUNet, calibration_photos, export, quantize
+from train.card import fill, sources_of
 from train.data import open_data
 from train.evaluate import evaluate, mean_over_frames
-from train.history import write_json
-from train.model_card import fill, sources_of
-from train.peers import LiteRtDepth, OnnxDisparity
 
 HERE = Path(__file__).parent
 PHOTOS = 8  # that the clock sees

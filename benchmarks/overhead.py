@@ -20,13 +20,13 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from depth_unet import DEFAULT_MODEL, DepthUNet
+from depth_unet.files import write_json
 from depth_unet.images import read_photo, to_tensor
-from train.augment import EpochBatches, Views, collate
+from train.card import fill
 from train.config import TrainConfig
 from train.data import open_data
-from train.history import write_json
 from train.loop import train_step
-from train.model_card import fill
+from train.views import EpochBatches, Views, collate
 
 HERE = Path(__file__).parent
 PHOTO = HERE.parent / "docs/examples/living_room.jpg"

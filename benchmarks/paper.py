@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.diode_layout import write_diode
 from benchmarks.training import train
+from train.card import fill, read_history
 from train.data import HELP
-from train.model_card import fill, read_history
 
 DOCS = Path(__file__).parent.parent / "docs"
 EPOCHS, SIZE = 10, "64x96"  # a size at which a CPU trains the plain U-Net in half an hour

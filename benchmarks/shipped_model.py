@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.training import train
 from depth_unet import DepthUNet
-from train.history import write_json
+from depth_unet.files import write_json
 from train.prepare import main as prepare
 from train.publish import CURVES, HISTORY, RUN
 

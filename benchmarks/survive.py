@@ -23,11 +23,11 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from depth_unet import DepthUNet, DepthUNetConfig, RgbdFolder
+from depth_unet.files import write_json
+from train.card import fill
 from train.checkpoint import LAST, load_checkpoint
 from train.config import TrainConfig
-from train.history import write_json
 from train.loop import BEST, fit
-from train.model_card import fill
 
 ROOT = Path(__file__).parent.parent
 NETWORK = DepthUNetConfig.for_encoder(

@@ -21,11 +21,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from depth_unet import DepthUNet, DepthUNetConfig
-from train.augment import Batch
+from depth_unet.files import write_json
+from train.card import fill
 from train.config import TrainConfig
-from train.history import write_json
 from train.loop import averaged, train_step
-from train.model_card import fill
+from train.views import Batch
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("default", "paper", "keras example")

@@ -9,13 +9,13 @@ True
 from depth_unet.camera import Camera
 from depth_unet.colorize import colorize_depth
 from depth_unet.config import DepthUNetConfig
-from depth_unet.diode import DiodeDataset
+from depth_unet.data.diode import DiodeDataset
+from depth_unet.data.rgbd import RgbdFolder
+from depth_unet.data.sample import DepthSample
 from depth_unet.losses import DepthLoss, mean_absolute_relative_error, structural_similarity
 from depth_unet.metrics import depth_metrics
 from depth_unet.model import DEFAULT_MODEL, DepthUNet
 from depth_unet.prediction import Prediction
-from depth_unet.rgbd_folder import RgbdFolder
-from depth_unet.samples import DepthSample
 
 __all__ = [
     "DEFAULT_MODEL",

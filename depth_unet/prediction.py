@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from depth_unet import formats
+from depth_unet import files
 from depth_unet.camera import Camera
 from depth_unet.colorize import colorize_depth, depth_range
 
@@ -201,10 +201,10 @@ class Prediction:
         """
         path = Path(path)
         writers = {
-            ".png": formats.write_png,
-            ".npy": formats.write_npy,
-            ".npz": formats.write_npz,
-            ".json": formats.write_sidecar,
+            ".png": files.write_png,
+            ".npy": files.write_npy,
+            ".npz": files.write_npz,
+            ".json": files.write_sidecar,
         }
         suffix = path.suffix.lower()
         if suffix in SOLID_SUFFIXES:
@@ -247,7 +247,7 @@ class Prediction:
             ...     Prediction.load(prediction.save(f"{folder}/room.npz")).name
             'room.jpg'
         """
-        depth, about = formats.read_depth(Path(path), mmap)
+        depth, about = files.read_depth(Path(path), mmap)
         height, width = depth.shape
         known = "camera" in about
         camera = Camera.from_dict(about["camera"]).checked(width, height) if known else Camera.assumed(width, height)

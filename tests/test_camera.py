@@ -10,7 +10,7 @@ from PIL import Image
 from scenes import render
 
 from depth_unet import Camera, DepthSample, DepthUNet, DepthUNetConfig
-from train.augment import network_view
+from train.views import network_view
 
 WHOLE = Camera(384, 256, 300.0, 300.0, 192.0, 128.0)
 

@@ -10,12 +10,12 @@ import torch
 from accelerate import Accelerator
 
 from depth_unet import DepthUNet, DepthUNetConfig
-from depth_unet.samples import SampleError
+from depth_unet.data.sample import SampleError
+from depth_unet.files import write_json
 from train import data
+from train.card import sources_of
 from train.config import TrainConfig
-from train.history import write_json
 from train.loop import BEST, TrainingError, fit
-from train.model_card import sources_of
 from train.publish import Destination, PublishError, check_access, publish
 
 

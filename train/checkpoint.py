@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from train.history import write_atomically
+from depth_unet.files import write_atomically
 
 LAST = "last.safetensors"
 

@@ -3,8 +3,8 @@
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from depth_unet import DiodeDataset, RgbdFolder
-from depth_unet.nyu import NyuDataset
-from depth_unet.shards import ShardDataset
+from depth_unet.data.nyu import NyuDataset
+from depth_unet.data.shards import ShardDataset
 
 KINDS = ("rgbd", "diode", "nyu", "prepared")
 HELP = (

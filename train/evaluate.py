@@ -10,14 +10,15 @@ import numpy as np
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from benchmarks.peers import Peer, open_model
 from depth_unet import DEFAULT_MODEL, DepthSample, Prediction, depth_metrics
+from depth_unet.data.sample import SampleError
+from depth_unet.files import write_json
 from depth_unet.metrics import ALIGNMENTS, METRICS
 from depth_unet.predictor import Predictor
-from depth_unet.samples import SampleError
 from train import data
-from train.history import sample_sheet, write_json
-from train.model_card import Measured, fill, sources_of
-from train.peers import Peer, open_model
+from train.card import Measured, fill, sources_of
+from train.history import sample_sheet
 
 REPORTED = (*METRICS, "median_ratio")
 DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 100.0, float("inf"))  # metres; edges of the bins

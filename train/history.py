@@ -2,9 +2,6 @@
 
 import csv
 import io
-import json
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ from PIL import Image
 
 from depth_unet import DepthSample, Prediction, colorize_depth
 from depth_unet.colorize import depth_range
+from depth_unet.files import write_atomically
 
 # Column, heading, format. The first three after the epoch are those of the paper's Table 1.
 COLUMNS = [
@@ -31,25 +29,6 @@ COLUMNS = [
     ("val_delta1", "delta1", ".4f"),
     ("val_median_ratio", "p/t", ".3f"),
 ]
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file that is there whole or not at all; an older one stays until then.
-
-    Raises:
-        OSError: no room, or no right to write there; nothing of the new file is left.
-    """
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
 
 
 def heading() -> str:
@@ -96,11 +75,6 @@ def write_history(rows: list[dict[str, float]], folder: Path) -> None:
     buffer = io.BytesIO()
     canvas.print_png(buffer)
     write_atomically(folder / "curves.png", buffer.getvalue())
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON for people to read, whole or not at all."""
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
 
 
 def sample_sheet(samples: list[DepthSample], predictions: list[Prediction], titles: list[str]) -> Image.Image:

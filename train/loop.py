@@ -19,13 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depth_unet import DepthLoss, DepthSample, DepthUNet
+from depth_unet.data.sample import SampleError
+from depth_unet.files import write_atomically
 from depth_unet.losses import bin_cross_entropy
-from depth_unet.samples import SampleError
-from train.augment import Batch, EpochBatches, Views, collate, network_view
 from train.checkpoint import LAST, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.evaluate import predict_samples, score
-from train.history import heading, sample_sheet, table_row, write_atomically, write_history
+from train.history import heading, sample_sheet, table_row, write_history
+from train.views import Batch, EpochBatches, Views, collate, network_view
 
 BEST = "best"
 PICTURED = 5  # validation samples in the picture of each epoch

@@ -19,13 +19,13 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from depth_unet import DepthSample, DiodeDataset, RgbdFolder
-from depth_unet.diode import CAMERA, SPLITS
-from depth_unet.nyu import NyuDataset
-from depth_unet.samples import NoDepthError, SampleError
-from depth_unet.shards import FORMAT, MANIFEST, PARTS, encode_sample, index_name
+from depth_unet.data.diode import CAMERA, SPLITS
+from depth_unet.data.nyu import NyuDataset
+from depth_unet.data.sample import NoDepthError, SampleError
+from depth_unet.data.shards import FORMAT, MANIFEST, PARTS, encode_sample, index_name
+from depth_unet.files import write_atomically, write_json
+from train.card import sources_of
 from train.data import HELP, split_name
-from train.history import write_atomically, write_json
-from train.model_card import sources_of
 
 PROBLEMS = "problems.csv"
 SHOWN = 10  # problems of each kind that are printed; all are in the file

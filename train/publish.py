@@ -14,14 +14,15 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, er
 from torch.utils.data import Dataset
 
 from depth_unet import DepthUNet
+from depth_unet.engines.onnx import ONNX_FILE
+from depth_unet.engines.onnx_export import export, largest_difference
+from depth_unet.files import write_atomically
 from depth_unet.hub import HTTPError
 from depth_unet.model import CONFIG_FILE, WEIGHTS_FILE
-from depth_unet.onnx import ONNX_FILE, export, largest_difference
 from train import data
+from train.card import SOURCES, Measured, model_card, read_history
 from train.evaluate import measure
-from train.history import write_atomically
 from train.loop import BEST
-from train.model_card import SOURCES, Measured, model_card, read_history
 
 CARD, HISTORY, CURVES, SAMPLES, RUN = "README.md", "history.csv", "curves.png", "samples.jpg", "run.json"
 OWNED = (CONFIG_FILE, WEIGHTS_FILE, CARD, HISTORY, CURVES, SAMPLES, ONNX_FILE)

@@ -23,7 +23,7 @@ from train.__main__ import main as train_main
 from train.config import TrainConfig
 from train.loop import fit
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # `accelerate launch` starts several processes on GPUs; on CPUs it leaves that to torchrun (or MPI).
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_backend", "c10d"]
 LAUNCH += ["--rdzv_endpoint", "localhost:0"]

@@ -11,8 +11,8 @@ from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
 onnx = pytest.importorskip("onnx", reason="the optional package onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the optional package onnxruntime is not installed")
 
-from depth_unet.onnx import (  # noqa: E402
-    OnnxDepthUNet,
+from depth_unet.engines.onnx import OnnxDepthUNet  # noqa: E402
+from depth_unet.engines.onnx_export import (  # noqa: E402
     calibration_photos,
     export,
     largest_difference,

@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from depth_unet.camera import Camera
+from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.images import SUFFIXES, read_photo, to_tensor
-from depth_unet.samples import DepthSample, SampleError
 
 CAMERA_FILE = "camera.json"
 METRES_PER_UNIT = 0.001  # of integer depth maps

@@ -10,8 +10,8 @@ from PIL import Image
 from scenes import render, write_diode
 
 from depth_unet import Camera, DiodeDataset
-from depth_unet.diode import DiodeName, parse_name
-from depth_unet.samples import SampleError
+from depth_unet.data.diode import DiodeName, parse_name
+from depth_unet.data.sample import SampleError
 
 
 @pytest.fixture

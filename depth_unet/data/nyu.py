@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from depth_unet.rgbd_folder import NYU
-from depth_unet.samples import DepthSample, SampleError
+from depth_unet.data.rgbd import NYU
+from depth_unet.data.sample import DepthSample, SampleError
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 _INSTALL = "reading NYU's .mat files needs h5py and scipy: pip install h5py scipy"

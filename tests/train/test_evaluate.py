@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from scenes import write_diode, write_rgbd
 
+from benchmarks.peers import open_model
 from depth_unet import DepthUNet, Prediction, RgbdFolder, depth_metrics
+from depth_unet.data.sample import SampleError
 from depth_unet.metrics import ALIGNMENTS, METRICS
-from depth_unet.samples import SampleError
+from train.card import fill
 from train.evaluate import (
     Centre,
     Frame,
@@ -27,8 +29,6 @@ from train.evaluate import (
     score,
     worst_frames,
 )
-from train.model_card import fill
-from train.peers import open_model
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_a_peer_is_scored_by_the_same_code(data: RgbdFolder, tmp_path: Path, cap
 
 def test_our_own_onnx_files_are_scored_in_metres(tiny_model: DepthUNet, data: RgbdFolder, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    from depth_unet.onnx import export
+    from depth_unet.engines.onnx_export import export
 
     export(tiny_model, tmp_path / "model.onnx")
     ours, same = (mean_over_frames(evaluate(m, data)) for m in (tiny_model, open_model(str(tmp_path / "model.onnx"))))

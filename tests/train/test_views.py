@@ -9,9 +9,9 @@ import torch
 from scenes import render
 
 from depth_unet import Camera, DepthSample, DepthUNetConfig
-from depth_unet.samples import SampleError
-from train.augment import EpochBatches, Views, collate, network_view, pasted, random_view
+from depth_unet.data.sample import SampleError
 from train.config import TrainConfig
+from train.views import EpochBatches, Views, collate, network_view, pasted, random_view
 
 PLAIN = TrainConfig(zoom=1.0, turn=0.0, flip=0.0, colour=0.0)
 CONFIG = TrainConfig(zoom=2.0, flip=0.5, colour=0.3, mix=0.5)

@@ -31,7 +31,7 @@ import app
 from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
 from depth_unet.__main__ import main as command_line
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PATIENCE = 180  # seconds; a busy machine imports torch slowly
 
 

@@ -21,7 +21,7 @@ from train.checkpoint import LAST
 from train.config import TrainConfig
 from train.loop import TrainingError, fit
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3)
 TINY = ["--encoder", "mobilenet_v2", "--decoder-channels", *"88888", "--input-size", "32x64", "--batch-size", "2"]
 

@@ -10,9 +10,10 @@ from huggingface_hub import EvalResult, ModelCard
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from depth_unet import DepthUNet, DiodeDataset, RgbdFolder
-from depth_unet.nyu import NyuDataset
-from depth_unet.shards import ShardDataset
-from train.history import COLUMNS, write_atomically
+from depth_unet.data.nyu import NyuDataset
+from depth_unet.data.shards import ShardDataset
+from depth_unet.files import write_atomically
+from train.history import COLUMNS
 
 TEMPLATE = Path(__file__).parent.parent / "model_card.md"
 _SHOWN_EPOCHS = 10
@@ -162,7 +163,7 @@ def model_card(
 _ONNX_USAGE = """`model.onnx` is the same network for onnxruntime:
 
 ```python
-from depth_unet.onnx import OnnxDepthUNet
+from depth_unet.engines.onnx import OnnxDepthUNet
 
 prediction = OnnxDepthUNet.from_pretrained("{repo}").predict("room.jpg")
 ```"""

@@ -18,8 +18,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from depth_unet.camera import Camera
+from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.images import read_photo, to_tensor
-from depth_unet.samples import DepthSample, SampleError
 
 MANIFEST = "dataset.json"
 FORMAT = "depth_unet shards 1"

@@ -1,10 +1,15 @@
-"""The files of a depth map: what each suffix means, written and read back."""
+"""Files: the one way to write them, whole or not at all, and the formats of a depth map."""
 
+import itertools
 import json
+import os
+import threading
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -12,6 +17,73 @@ from PIL.PngImagePlugin import PngInfo
 
 MILLIMETRES_MAX = 65535  # the farthest that a 16-bit PNG in millimetres can say
 READABLE = (".npy", ".npz", ".png")  # in the order in which a sidecar looks for its depth map
+
+_UNFINISHED = ".part"
+_counter = itertools.count()
+
+
+@contextmanager
+def finished_or_absent(path: str | os.PathLike) -> Iterator[Path]:
+    """A place to write a file that appears under its own name only when it is complete.
+
+    The place lies in the same folder and has the same suffix. When the block ends without an exception, the file is
+    flushed to the disk and renamed; otherwise it is removed, and an older file of that name stays as it was.
+
+    Args:
+        path: the file's own name; a symbolic link is followed.
+
+    Raises:
+        OSError: the folder does not exist, is not writable, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with finished_or_absent(f"{folder}/a.txt") as place:
+        ...         _ = place.write_text("complete")
+        ...     os.listdir(folder)
+        ['a.txt']
+    """
+    path = Path(os.path.realpath(path))
+    unique = f"{os.getpid()}-{threading.get_ident()}-{next(_counter)}"
+    place = path.with_name(f".{path.stem[:100]}.{unique}{_UNFINISHED}{path.suffix}")
+    try:
+        yield place
+        with place.open("rb+") as file:
+            os.fsync(file.fileno())
+        place.replace(path)
+    except BaseException:  # Ctrl-C, too, must not leave an unfinished file
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: str | os.PathLike, content: str | bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file that is there complete or not at all; an older one stays until then.
+
+    Args:
+        path: file to write.
+        content: text (as UTF-8), bytes, or a function that writes to the binary file that it is given.
+
+    Raises:
+        OSError: as `finished_or_absent`.
+    """
+    with finished_or_absent(path) as place, place.open("wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    """Write indented JSON with `write_atomically`."""
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed processes left of `finished_or_absent` in a folder; call it only while holding its lock."""
+    for place in folder.glob(f".*{_UNFINISHED}*"):
+        with suppress(OSError):
+            place.unlink()
 
 
 def write_png(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from depth_unet.marks import draw_marks
+from depth_unet.page.marks import draw_marks
 
 
 @pytest.mark.parametrize("ground", ["black", "white", "#808080"])

@@ -7,7 +7,7 @@ from scenes import render
 from torch.utils.data import default_collate
 
 from depth_unet import Camera, DepthSample
-from depth_unet.samples import SampleError
+from depth_unet.data.sample import SampleError
 
 COS, SIN = np.cos(np.pi / 18), np.sin(np.pi / 18)
 CAMERA = Camera(60, 40, 50.0, 52.0, 31.0, 19.0)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from depth_unet import Camera, DepthUNet, Prediction
+from depth_unet.engines.onnx import ForeignModelError, OnnxDepthUNet
 from depth_unet.metrics import ALIGNMENTS
-from depth_unet.onnx import ForeignModelError, OnnxDepthUNet
 from depth_unet.predictor import Predictor
 
 

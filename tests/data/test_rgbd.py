@@ -13,7 +13,7 @@ from PIL import Image
 from scenes import render, write_rgbd
 
 from depth_unet import Camera, RgbdFolder
-from depth_unet.samples import SampleError
+from depth_unet.data.sample import SampleError
 
 SIZE = (24, 32)
 CAMERA = Camera.from_fov(32, 24, 60)

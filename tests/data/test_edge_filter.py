@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.diode_layout import Scene, render, write_sample
 from depth_unet import DiodeDataset
-from depth_unet.diode import without_edge_outliers
+from depth_unet.data.diode import without_edge_outliers
 
 
 def filtered(depth: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:

@@ -20,14 +20,14 @@ from torch.utils.data import ConcatDataset, Subset
 
 from benchmarks.diode_layout import write_diode
 from depth_unet import DiodeDataset, RgbdFolder
-from depth_unet.nyu import NyuDataset
-from depth_unet.shards import ShardDataset
+from depth_unet.data.nyu import NyuDataset
+from depth_unet.data.shards import ShardDataset
 from train import prepare
+from train.card import sources_of
 from train.data import open_split
-from train.model_card import sources_of
 from train.prepare import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BROKEN = {"missing": 0, "corrupt": 1, "no depth": 2, "shape": 3}
 
 

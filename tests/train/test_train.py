@@ -24,16 +24,17 @@ from scenes import write_diode, write_rgbd
 from torch.utils.data import Dataset, Subset
 
 from depth_unet import DepthSample, DepthUNet, DepthUNetConfig, RgbdFolder
-from depth_unet.samples import SampleError
+from depth_unet.data.sample import SampleError
+from depth_unet.files import write_atomically
 from train.__main__ import main, parse, precision_here
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.data import open_data, open_split
 from train.evaluate import evaluate, mean_over_frames
-from train.history import COLUMNS, write_atomically
+from train.history import COLUMNS
 from train.loop import BEST, TrainingError, fit, learning_rate, set_drop_path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MODEL = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
 RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3, ema_decay=0.9, frozen_norm=False)
 ONE_EPOCH = replace(RUN, epochs=1)

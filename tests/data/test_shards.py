@@ -15,8 +15,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from depth_unet import Camera, DepthSample
-from depth_unet.samples import SampleError
-from depth_unet.shards import MANIFEST, ShardDataset, decode_depth, decode_sample, encode_depth, encode_sample
+from depth_unet.data.sample import SampleError
+from depth_unet.data.shards import MANIFEST, ShardDataset, decode_depth, decode_sample, encode_depth, encode_sample
 from train.prepare import Settings, prepare
 
 

@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import Dataset
 
 from depth_unet.camera import Camera
+from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.images import read_photo, to_tensor
-from depth_unet.samples import DepthSample, SampleError
 
 SPLITS = ("train", "val")
 SCENE_TYPES = ("indoors", "outdoor")

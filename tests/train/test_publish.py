@@ -17,9 +17,9 @@ from PIL import Image
 import train.__main__
 from depth_unet import DepthUNet, DepthUNetConfig
 from train import publish
-from train.model_card import SOURCES, filled, read_history
+from train.card import SOURCES, filled, read_history
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from depth_unet import DepthSample, DepthUNetConfig
-from depth_unet.samples import SampleError
+from depth_unet.data.sample import SampleError
 from train.config import TrainConfig
 
 _FRAMED = 0.8  # of a picture, at least, lies within a frame around it; what is less is not framed but sparse

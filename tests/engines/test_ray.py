@@ -12,7 +12,7 @@ from PIL import Image
 from depth_unet import DepthUNet
 from depth_unet.__main__ import main as main_of_one
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_two_workers_do_what_one_process_does(tiny_model: DepthUNet, photo: Path, tmp_path: Path, capsys):
@@ -29,7 +29,7 @@ def test_two_workers_do_what_one_process_does(tiny_model: DepthUNet, photo: Path
     arguments = [str(folder), "--model", str(tmp_path / "model"), "--output"]
     assert main_of_one([*arguments, str(tmp_path / "one")]) == 1
     # Ray leaves threads and sockets behind, so it gets a process of its own.
-    command = [sys.executable, "-m", "depth_unet.ray", *arguments, str(tmp_path / "many"), "--workers", "2"]
+    command = [sys.executable, "-m", "depth_unet.engines.ray", *arguments, str(tmp_path / "many"), "--workers", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1, done.stdout + done.stderr
     for error, out in (capsys.readouterr()[::-1], (done.stderr, done.stdout)):
@@ -48,7 +48,7 @@ def test_two_workers_do_what_one_process_does(tiny_model: DepthUNet, photo: Path
 
 
 def test_without_ray_it_says_what_to_install(photo: Path, tmp_path: Path, monkeypatch, capsys):
-    from depth_unet.ray import main
+    from depth_unet.engines.ray import main
 
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main([str(photo), "--output", str(tmp_path)]) == 2

@@ -1,0 +1,243 @@
+"""`python -m depth_unet.engines.onnx_export MODEL out.onnx`: write a DepthUNet as an ONNX file, in 32 or 8 bits.
+
+Needs `pip install "depth_unet[onnx]"`.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from depth_unet.data.rgbd import RgbdFolder
+from depth_unet.engines.onnx import CONFIG_KEY, INPUT, OUTPUT, OnnxDepthUNet, import_extra
+from depth_unet.images import SUFFIXES, ImageSource, read_photo, to_tensor
+from depth_unet.model import DEFAULT_MODEL, DepthUNet
+from depth_unet.predictor import Predictor
+
+OPSET = 18
+CALIBRATION_PHOTOS = 64
+
+
+def export(model: DepthUNet, path: str | os.PathLike) -> Path:
+    """Write a model as ONNX: `images` (N, 3, H, W), RGB in [0, 1], to `depth` (N, 1, H, W), metres; all sizes free.
+
+    `depth` is what `DepthUNet.forward` gives, for the canonical camera; the file carries the config, with which
+    `OnnxDepthUNet` turns it into the metres of the photo's camera.
+
+    Raises:
+        ImportError: the package onnx is not installed.
+    """
+    onnx = import_extra("onnx")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A copy: exporting must not leave somebody's model on another device or in another mode.
+    copy = DepthUNet(model.config)
+    copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
+    free = {0: "batch", 2: "height", 3: "width"}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        unfinished = Path(folder) / path.name
+        # The exporter by tracing: the newer one takes minutes for these encoders (their padding depends on the
+        # size) to write a graph that is no faster.
+        torch.onnx.export(
+            copy.eval(),
+            (torch.rand(2, 3, *model.config.input_size),),
+            unfinished,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: free, OUTPUT: free},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        graph = onnx.load(unfinished)
+    _pad_within_convolutions(graph.graph, onnx)
+    about = {CONFIG_KEY: json.dumps(model.config.to_dict()), "name": model.name, "revision": model.revision or ""}
+    onnx.helper.set_model_props(graph, about)
+    return _save(graph, path)
+
+
+def quantize(source: str | os.PathLike, path: str | os.PathLike, photos: Sequence[ImageSource]) -> Path:
+    """Write an 8-bit version of an exported model; how much accuracy it costs has to be measured.
+
+    Activations get the ranges that they take on `photos` (static quantisation), weights one for each channel.
+
+    Args:
+        source: file that `export` wrote.
+        path: file to write.
+        photos: like those the model is for; some dozens.
+
+    Raises:
+        ValueError: no photos.
+        ImportError: onnx or onnxruntime is not installed.
+    """
+    onnx = import_extra("onnx")
+    import_extra("onnxruntime")
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    if not len(photos):
+        raise ValueError("quantising needs photos to calibrate with")
+    path = Path(path)
+
+    class Reader(quantization.CalibrationDataReader):
+        batches = iter(_network_inputs(photos, OnnxDepthUNet(source)))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            images = next(self.batches, None)
+            return None if images is None else {INPUT: images}
+
+    about = {prop.key: prop.value for prop in onnx.load(source).metadata_props}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        prepared, unfinished = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared),
+            str(unfinished),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            nodes_to_exclude=_kept_in_float(onnx.load(prepared)),
+        )
+        graph = onnx.load(unfinished)
+    onnx.helper.set_model_props(graph, about)
+    return _save(graph, path)
+
+
+def _pad_within_convolutions(graph, onnx) -> None:
+    """Let convolutions do TensorFlow's padding, which ONNX knows by the name SAME_UPPER, themselves.
+
+    The tracer writes it out as arithmetic on sizes in front of a Pad, half of all nodes; without, 8 bits are a tenth
+    faster.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    for node in graph.node:
+        pad = makers.get(node.input[0]) if node.op_type == "Conv" else None
+        if pad is not None and pad.op_type == "Pad" and pad.input[1] in makers:  # else a constant: padding of one's own
+            node.input[0] = pad.input[0]
+            kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "auto_pad")]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
+    needed, kept = {output.name for output in graph.output}, []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+
+
+def _kept_in_float(graph) -> list[str]:
+    """The names of the nodes that 8 bits would harm.
+
+    Concat, because both its inputs would have to share one range: a skip feature, and with it all that the encoder
+    makes of it, would be left with a few steps of the decoder's wider one (it cost a tenth of AbsRel). And what
+    follows the decoder: a logit in 256 steps shows as terraces in the depth.
+    """
+    kept, convolved = [], set()  # what a convolution is made of, directly or not
+    for node in reversed(graph.graph.node):
+        is_head = not convolved & set(node.output)
+        if is_head or node.op_type == "Concat":
+            kept.append(node.name)
+        if not is_head or node.op_type == "Conv":
+            convolved |= set(node.input)
+    return kept
+
+
+def _network_inputs(photos: Sequence[ImageSource], predictor: Predictor) -> Iterator[np.ndarray]:
+    for photo in photos:
+        image = read_photo(photo, enough=tuple(predictor.config.input_size)).image
+        yield to_tensor(image, predictor.network_size(image.height, image.width))[None].numpy()
+
+
+def calibration_photos(path: str | os.PathLike, count: int = CALIBRATION_PHOTOS) -> list[ImageSource]:
+    """Up to `count` photos, evenly spread over a folder of pictures, or over an RGB-D tar as `RgbdFolder` reads it.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not found:
+            raise FileNotFoundError(f"no pictures in {path}")
+        return [found[index] for index in _spread(len(found), count)]
+    samples = RgbdFolder(path)
+    return [
+        Image.fromarray((samples[index].image * 255).round().byte().permute(1, 2, 0).numpy())
+        for index in _spread(len(samples), count)
+    ]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    return sorted({int(index) for index in np.linspace(0, length - 1, min(length, count)).round()})
+
+
+def _save(graph, path: Path) -> Path:
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_bytes(graph.SerializeToString())
+    unfinished.replace(path)
+    return path
+
+
+def largest_difference(model: DepthUNet, path: str | os.PathLike, sizes: Iterable[tuple[int, int, int]]) -> float:
+    """The largest relative difference between a model and its ONNX file, on noise of (batch, height, width)."""
+    runner, worst = OnnxDepthUNet(path), 0.0
+    generator = torch.Generator().manual_seed(0)
+    for batch, height, width in sizes:
+        images = torch.rand(batch, 3, height, width, generator=generator)
+        expected = model.run(images)
+        worst = max(worst, float(((runner.run(images) - expected).abs() / expected).max()))
+    return worst
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if all went well, 2 for a mistake in what was asked."""
+    parser = argparse.ArgumentParser(
+        "python -m depth_unet.engines.onnx_export",
+        description="Write a DepthUNet as ONNX, and if asked for an 8-bit version next to it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
+    parser.add_argument("output", type=Path, help="file to write, e.g. out.onnx")
+    parser.add_argument(
+        "--int8",
+        type=Path,
+        metavar="PHOTOS",
+        help="also write NAME_int8.onnx, calibrated with the pictures in this folder or RGB-D tar",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        model = DepthUNet.from_pretrained(options.model)
+        export(model, options.output)
+        rows, columns = model.config.input_size
+        sizes = ((1, rows, columns), (2, rows + 7, columns - 13))
+        difference = largest_difference(model, options.output, sizes)
+        print(f"{options.output}: {_megabytes(options.output)}, differs from torch by at most {difference:.1e}")
+        if options.int8:
+            small = options.output.with_name(f"{options.output.stem}_int8.onnx")
+            quantize(options.output, small, calibration_photos(options.int8))
+            print(f"{small}: {_megabytes(small)}")
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
