@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from depth_unet.camera import Camera
 from depth_unet.config import DepthUNetConfig
+from depth_unet.metrics import ALIGNMENTS
 from depth_unet.images import ImageSource, Photo, read_photo, to_tensor
 from depth_unet.prediction import Prediction
 
@@ -26,6 +27,8 @@ class Predictor:
     config: DepthUNetConfig
     name: str
     revision: str | None
+    sha256: str | None = None
+    alignments = ALIGNMENTS
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """Depth of a batch, as the canonical camera would have it.

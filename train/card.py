@@ -1,4 +1,4 @@
-"""Documents with measured numbers in them: blocks that a command fills, so that nobody types them."""
+"""The model card: README.md of a hub repository, filled with measured numbers."""
 
 import csv
 import re
@@ -7,100 +7,33 @@ from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard
-from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from depth_unet import DepthUNet, DiodeDataset, RgbdFolder
-from depth_unet.data.nyu import NyuDataset
-from depth_unet.data.shards import ShardDataset
-from depth_unet.files import write_atomically
+from depth_unet import DepthUNet
+from depth_unet.data.origin import Origin, strictest
+from train.documents import filled, markdown_table
 from train.history import COLUMNS
+from train.run import CARD_KEY, RunRecord
 
 TEMPLATE = Path(__file__).parent.parent / "model_card.md"
 _SHOWN_EPOCHS = 10
 
 
-class Source(NamedTuple):
-    """Where training pictures come from, and what may be done with what was learnt from them.
-
-    Args:
-        title: as a link.
-        terms: what its makers allow.
-        weights: what that makes of weights trained on it: "mit", "research-only" or "unknown".
-    """
-
-    title: str
-    terms: str
-    weights: str
-
-
-SOURCES = {
-    "nyu_depth_v2": Source(
-        "[NYU Depth V2](https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html) (Silberman et al. 2012)",
-        "states no licence, and is used for research",
-        "research-only",
-    ),
-    "diode": Source("[DIODE](https://diode-dataset.org) (Vasiljevic et al. 2019)", "MIT licence", "mit"),
-    "own_recordings": Source("recordings of its publisher", "their publisher decides", "unknown"),
-    "earlier_model": Source("what the model it went on from was trained on", "see there", "unknown"),
-}
-
-
-class Measured(NamedTuple):
-    """What an evaluation found.
+class Result(NamedTuple):
+    """A measurement as the card quotes it.
 
     Args:
         data: name of the data set.
-        source: a key of `SOURCES`.
+        origins: of the data set.
         protocol: how it was measured, in words.
         means: metrics by alignment, then by name.
-        table: the same as Markdown.
+        table: the same in Markdown.
     """
 
     data: str
-    source: str
+    origins: tuple[Origin, ...]
     protocol: str
     means: dict[str, dict[str, float]]
     table: str
-
-
-def sources_of(dataset: Dataset) -> list[str]:
-    """The keys of `SOURCES` that a data set's pictures come from."""
-    if isinstance(dataset, ConcatDataset):
-        return sorted({source for part in dataset.datasets for source in sources_of(part)})
-    if isinstance(dataset, Subset):
-        return sources_of(dataset.dataset)
-    if isinstance(dataset, ShardDataset):
-        return dataset.origin
-    if isinstance(dataset, DiodeDataset):
-        return ["diode"]
-    if isinstance(dataset, NyuDataset):
-        return ["nyu_depth_v2"]
-    if isinstance(dataset, RgbdFolder) and dataset.layout_of(dataset.pairs[0][0]) is not None:
-        return ["nyu_depth_v2"]
-    return ["own_recordings"]
-
-
-def filled(text: str, block: str, content: str, name: str = "the document") -> str:
-    """The text with `content` between `<!-- block -->` and `<!-- /block -->`.
-
-    Raises:
-        ValueError: there is no such block, or more than one.
-    """
-    begin, end = f"<!-- {block} -->", f"<!-- /{block} -->"
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        raise ValueError(f"{name} must have one block from {begin} to {end}")
-    return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
-
-
-def fill(document: Path, block: str, content: str) -> None:
-    """`filled` for a file.
-
-    Raises:
-        FileNotFoundError: no such document.
-        ValueError: it has no such block, or more than one.
-    """
-    write_atomically(document, filled(document.read_text("utf-8"), block, content, document.name))
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -112,27 +45,25 @@ def read_history(path: Path) -> list[dict[str, float]]:
 def model_card(
     model: DepthUNet,
     repo: str,
-    measured: list[Measured],
-    trained_on: list[str],
-    run: dict | None,
+    results: list[Result],
+    record: RunRecord,
     history: list[dict[str, float]],
     files: Iterable[str],
 ) -> str:
     """README.md of a hub repository, from `TEMPLATE`.
 
     Args:
-        model: what is published.
+        model: what is published, as loaded from its file.
         repo: owner/name.
-        measured: at least one evaluation; the tables and the model-index.
-        trained_on: keys of `SOURCES`.
-        run: contents of the run's run.json, if it is known.
+        results: at least one; the tables and the model-index.
+        record: what is known of the training; its origins decide the licence.
         history: rows of its history.csv.
         files: names of the files that lie beside the card.
 
     Raises:
         ValueError: nothing was measured.
     """
-    if not measured:
+    if not results:
         raise ValueError("a model card needs an evaluation: give --data")
     files = set(files)
     text = TEMPLATE.read_text("utf-8")
@@ -141,22 +72,22 @@ def model_card(
         text = filled(text, "usage", _block(text, "usage") + "\n\n" + _ONNX_USAGE.format(repo=repo))
     sections = {
         "model": _facts(model),
-        "metrics": "\n\n".join(f"{m.protocol[0].upper()}{m.protocol[1:]}.\n\n{m.table}" for m in measured),
-        "training": _training(trained_on, run, history, files),
-        "limits": _limits(model, trained_on),
-        "licence": _licence(trained_on),
+        "metrics": "\n\n".join(f"{r.protocol[0].upper()}{r.protocol[1:]}.\n\n{r.table}" for r in results),
+        "training": _training(record, history, files),
+        "limits": _limits(model),
+        "licence": _licence(record.origins),
     }
     for block, content in sections.items():
         text = filled(text, block, content, TEMPLATE.name)
 
     card = ModelCard(text)
     card.data.model_name = repo.partition("/")[2]
-    card.data.datasets = [source for source in trained_on if source in ("nyu_depth_v2", "diode")] or None
-    terms = _terms_of_weights(trained_on)
+    terms = strictest(record.origins)
     card.data.license = "other" if terms == "research-only" else terms
     if terms == "research-only":
         card.data.license_name = terms
-    card.data.eval_results = [result for m in measured for result in _results(m)]
+    card.data[CARD_KEY] = record.for_card(model.sha256)
+    card.data.eval_results = [found for result in results for found in _eval_results(result)]
     return str(card)
 
 
@@ -177,46 +108,44 @@ def _facts(model: DepthUNet) -> str:
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     rows, columns = config.input_size
-    bins = f"a distribution over {config.depth_bins} distances, its mean corrected at full size"
-    return "\n".join(
+    bins = f"distribution over {config.depth_bins} log-spaced depth bins; its mean is corrected at full resolution"
+    return markdown_table(
+        ["", ""],
         [
-            "| | |",
-            "|---|---|",
-            f"| encoder | `{config.encoder}` |",
-            f"| decoder | U-Net, channels {', '.join(map(str, config.decoder_channels))} |",
-            f"| head | {bins if config.depth_bins else 'log depth'} |",
-            f"| parameters | {parameters:.2f} million |",
-            f"| runs at | {rows}x{columns} (height x width) or another shape of that area, multiples of 32 |",
-            f"| depth it can say | {config.min_depth:g} to {config.max_depth:g} m |",
-        ]
+            ["encoder", f"`{config.encoder}`"],
+            ["decoder", f"U-Net, channels {', '.join(map(str, config.decoder_channels))}"],
+            ["head", bins if config.depth_bins else "log depth"],
+            ["parameters", f"{parameters:.2f} million"],
+            ["input", f"{rows}x{columns} (height x width) or another shape of that area, multiples of 32"],
+            ["depth range", f"{config.min_depth:g} to {config.max_depth:g} m for the canonical camera (see Limits)"],
+            ["weights, SHA-256", f"`{model.sha256}`"],
+        ],
     )
 
 
-def _training(trained_on: list[str], run: dict | None, history: list[dict[str, float]], files: set[str]) -> str:
-    parts = ["Trained on " + " and ".join(SOURCES[source].title for source in trained_on) + "."]
-    if run:
-        knobs = run["train"]
+def _training(record: RunRecord, history: list[dict[str, float]], files: set[str]) -> str:
+    parts = ["Trained on " + " and ".join(origin.link for origin in record.origins) + "."]
+    if settings := record.train:
         weights = ", ".join(
-            f"{name.removesuffix('_weight')} {value:g}" for name, value in knobs.items() if name.endswith("_weight")
+            f"{name.removesuffix('_weight')} {value:g}" for name, value in settings.items() if name.endswith("_weight")
         )
         parts[0] += (
-            f" {knobs['epochs']} epochs with batches of {knobs['batch_size']}, AdamW, learning rate up to "
-            f"{knobs['learning_rate']:g} (encoder: {knobs['encoder_rate']:g} of it), averaged weights; loss terms "
-            f"weighted {weights}."
+            f" {settings['epochs']} epochs with batches of {settings['batch_size']}, AdamW, learning rate up to "
+            f"{settings['learning_rate']:g} (encoder: {settings['encoder_rate']:g} of it)"
+            + (", exponential moving average of the weights" if settings["ema_decay"] else "")
+            + f"; loss terms weighted {weights}."
         )
     if history:
         best = min(history, key=lambda row: row["val_abs_rel"])
-        shown = _spread_rows(history, best)
-        columns = [(name, title, form) for name, title, form in COLUMNS if any(name in row for row in history)]
-        lines = ["| " + " | ".join(title for _, title, _ in columns) + " |", "|---" * len(columns) + "|"]
-        for row in shown:
-            cells = [_cell(row.get(name), form) for name, _, form in columns]
-            lines.append("| " + " | ".join(f"**{cell}**" if row is best and cell else cell for cell in cells) + " |")
-        parts.append("\n".join(lines))
-        weights = f"those of epoch {best['epoch']:.0f} (bold)"
-        if run and "averaged" in run:
-            weights = f"the mean of {weights} and the best of {run['averaged'] - 1} more from the same start"
-        parts.append(f"The weights are {weights}, chosen by AbsRel on the validation data, without alignment.")
+        # The mean of several trainings has the score of no epoch.
+        parts.append(_history_table(history, best, is_its_score=record.averaged == 1))
+        parts.append(
+            f"The weights are those of epoch {best['epoch']:.0f} (bold), chosen by AbsRel on the validation data, "
+            "without alignment."
+            if record.averaged == 1
+            else f"The weights are the mean of the best weights of {record.averaged} trainings from the same start. "
+            "The table is of one of these trainings; no row of it is the score of these weights."
+        )
         if "history.csv" in files:
             parts[-1] += " [history.csv](history.csv) has every epoch."
     if "curves.png" in files:
@@ -227,10 +156,13 @@ def _training(trained_on: list[str], run: dict | None, history: list[dict[str, f
     return "\n\n".join(parts)
 
 
-def _cell(value: float | None, form: str) -> str:
-    if value is None:
-        return ""
-    return format(int(value) if form == "d" else value, form)
+def _history_table(history: list[dict[str, float]], best: dict[str, float], is_its_score: bool) -> str:
+    columns = [(name, title, form) for name, title, form in COLUMNS if any(name in row for row in history)]
+    rows = []
+    for row in _spread_rows(history, best):
+        cells = [format(int(row[n]) if f == "d" else row[n], f) if n in row else "" for n, _, f in columns]
+        rows.append([f"**{cell}**" if is_its_score and row is best and cell else cell for cell in cells])
+    return markdown_table([title for _, title, _ in columns], rows)
 
 
 def _spread_rows(history: list[dict[str, float]], best: dict[str, float]) -> list[dict[str, float]]:
@@ -239,50 +171,44 @@ def _spread_rows(history: list[dict[str, float]], best: dict[str, float]) -> lis
     return [row for i, row in enumerate(history) if i % step == 0 or row is history[-1] or row is best]
 
 
-def _limits(model: DepthUNet, trained_on: list[str]) -> str:
-    indoors = trained_on == ["nyu_depth_v2"]
+def _limits(model: DepthUNet) -> str:
     config = model.config
-    seen = "It has seen the insides of homes, offices and shops, upright and at eye level, and little else. "
     return (
-        (seen if indoors else "It knows scenes like those it was trained on. ")
-        + f"It cannot say less than {config.min_depth:g} m or more than {config.max_depth:g} m"
-        + (", and there was no truth beyond 10 m to learn from: outdoors it is lost. " if indoors else ". ")
-        + f"Without EXIF data or a given camera it assumes a focal length of {config.canonical_focal:g} of the "
-        "photo's longer side, and all metres are wrong by as much as that is."
+        "It is accurate on scenes like those it was trained on. For its canonical camera, whose focal length is "
+        f"{config.canonical_focal:g} of the picture's width, it predicts {config.min_depth:g} to {config.max_depth:g} "
+        "m; for another lens this range scales with the focal length. Without EXIF data or a given camera it assumes a "
+        f"focal length of {config.canonical_focal:g} of the photo's longer side, and all metres are wrong by the ratio "
+        "of the true focal length to that."
     )
 
 
-def _terms_of_weights(trained_on: list[str]) -> str:
-    """The strictest of what the sources ask for."""
-    asked = {SOURCES[source].weights for source in trained_on}
-    return next(terms for terms in ("research-only", "unknown", "mit") if terms in asked)
-
-
-def _licence(trained_on: list[str]) -> str:
+def _licence(origins: tuple[Origin, ...]) -> str:
     weights = {
         "mit": "MIT",
-        "unknown": "ask whoever published them",
+        "unknown": "ask the publisher",
         "research-only": "for research only, because of the data. Train your own for anything else",
     }
-    lines = [f"- Data: {SOURCES[source].title}: {SOURCES[source].terms}." for source in trained_on]
-    return "\n".join(["- Code: MIT.", *lines, f"- Weights: {weights[_terms_of_weights(trained_on)]}."])
+    lines = [f"- Data: {origin.link}: {origin.terms}." for origin in origins]
+    return "\n".join(["- Code: MIT.", *lines, f"- Weights: {weights[strictest(origins)]}."])
 
 
-def _results(measured: Measured) -> list[EvalResult]:
-    """The model-index: metric depth, and what is left of the error once the scale is fitted."""
+def _eval_results(result: Result) -> list[EvalResult]:
+    """The model-index: metric depth, and the error that is left once the scale is fitted."""
     shown = {"abs_rel": "AbsRel", "rmse": "RMSE", "delta1": "delta1"}
+    # The hub's name of a type of data has no spaces.
+    kind = re.sub(r"\W+", "-", " and ".join(origin.title for origin in result.origins)).strip("-").lower()
     return [
         EvalResult(
             task_type="depth-estimation",
             task_name="Monocular depth estimation",
-            dataset_type=measured.source,
-            dataset_name=measured.data,
-            dataset_args={"protocol": measured.protocol},
+            dataset_type=kind,
+            dataset_name=result.data,
+            dataset_args={"protocol": result.protocol},
             metric_type=name if align == "none" else f"{name}_{align}_aligned",
             metric_name=title if align == "none" else f"{title}, {align}-aligned",
-            metric_value=round(measured.means[align][name], 4),
+            metric_value=round(result.means[align][name], 4),
         )
         for align in ("none", "median")
-        if align in measured.means
+        if align in result.means
         for name, title in shown.items()
     ]

@@ -1,4 +1,4 @@
-"""`python -m train.evaluate`: how good a model is on a data set, in the protocols of the field."""
+"""`python -m train.evaluate`: accuracy of a model on a data set, by the scoring rules of the field."""
 
 import argparse
 import sys
@@ -7,71 +7,107 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from benchmarks.peers import Peer, open_model
-from depth_unet import DEFAULT_MODEL, DepthSample, Prediction, depth_metrics
+from depth_unet import DEFAULT_MODEL, DepthSample, Prediction, data, depth_metrics, open_model
+from depth_unet.data import DepthData, Part
+from depth_unet.data.origin import Origin
 from depth_unet.data.sample import SampleError
-from depth_unet.files import write_json
-from depth_unet.metrics import ALIGNMENTS, METRICS
+from depth_unet.data.scoring import ScoringRule
+from depth_unet.files import write_atomically, write_json
+from depth_unet.metrics import METRICS
 from depth_unet.predictor import Predictor
-from train import data
-from train.card import Measured, fill, sources_of
+from train.documents import fill, markdown_table
 from train.history import sample_sheet
 
 REPORTED = (*METRICS, "median_ratio")
 DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 100.0, float("inf"))  # metres; edges of the bins
-RESAMPLED = 2000  # times, for the intervals
+RESAMPLED = 2000  # bootstrap samples behind the intervals
 
 
 class Frame(NamedTuple):
-    """One frame of an evaluation.
+    """One scored frame.
 
     Args:
         key: the sample's name.
         metrics: by alignment, then by name.
         distances: unaligned, for each true distance ("1 to 2 m"): pixels, and sums over them of the absolute relative
-            error and of being within a factor of 1.25.
+            error and of being within a factor of 1.25; {} where only the metrics were asked for.
     """
 
     key: str
     metrics: dict[str, dict[str, float]]
-    distances: dict[str, tuple[int, float, float]]
+    distances: dict[str, tuple[int, float, float]] = {}
 
 
-class Centre(Dataset):
-    """The middle of every sample of a data set, with its camera.
+class Measured(NamedTuple):
+    """The result of an evaluation.
 
     Args:
-        samples: of `DepthSample`.
-        share: of each side that is left, in (0, 1].
+        model: name of the model.
+        sha256: of the file with its weights, or None.
+        data: name of the data set, without folders.
+        protocol: how it was measured, in words.
+        origins: of the data set.
+        means: metrics by alignment, then by name.
+        frames: those scored.
+        missed: what was wrong with the frames that could not be scored.
+    """
+
+    model: str
+    sha256: str | None
+    data: str
+    protocol: str
+    origins: tuple[Origin, ...]
+    means: dict[str, dict[str, float]]
+    frames: list[Frame]
+    missed: list[str]
+
+    @property
+    def table(self) -> str:
+        """The means in Markdown, a row for each alignment."""
+        return metrics_table(self.means)
+
+
+class Centre(Part):
+    """The centre of every frame of a data set, with its camera; scored by the same rule of the whole frame.
+
+    Args:
+        whole: the data set.
+        share: of each side that is kept, in (0, 1].
 
     Raises:
         ValueError: `share` is not in that range.
     """
 
-    def __init__(self, samples: Dataset, share: float) -> None:
+    def __init__(self, whole: DepthData, share: float) -> None:
         if not 0 < share <= 1:
             raise ValueError(f"the share of each side must be above 0 and at most 1, not {share}")
-        self.samples, self.share = samples, share
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self.samples)
+        super().__init__(whole, range(len(whole)))
+        self.share, self.shown = share, f"the middle {share:.1%} of each side"
 
     def __getitem__(self, index: int) -> DepthSample:
-        """The middle of one."""
-        sample = self.samples[index]
+        """The centre of one sample."""
+        return self._cropped(super().__getitem__(index))
+
+    def unscored(self, index: int) -> DepthSample:
+        """See `DepthData`."""
+        return self._cropped(super().unscored(index))
+
+    def scored(self, index: int) -> DepthSample:
+        """See `DepthData`."""
+        return self._cropped(super().scored(index))
+
+    def _cropped(self, sample: DepthSample) -> DepthSample:
         height, width = (round(self.share * side) for side in sample.depth.shape[1:])
         left, top = (sample.depth.shape[2] - width) // 2, (sample.depth.shape[1] - height) // 2
         return sample.crop(left, top, width, height)
 
 
 def predict_samples(
-    model: Predictor | Peer, samples: Iterable[DepthSample], batch_size: int = 8
+    model: Predictor, samples: Iterable[DepthSample], batch_size: int = 8
 ) -> Iterator[tuple[DepthSample, Prediction]]:
-    """Predict as a user would, whole pictures with their cameras, and give each sample back with its prediction."""
+    """Predict whole pictures with their cameras, as a user would, and yield each sample with its prediction."""
     pending: list[DepthSample] = []
 
     def flush() -> Iterator[tuple[DepthSample, Prediction]]:
@@ -88,21 +124,31 @@ def predict_samples(
         yield from flush()
 
 
-def score(sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], cap: tuple[float, float]) -> Frame:
+def score(
+    sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], rule: ScoringRule, distances: bool = False
+) -> Frame:
     """The metrics of one frame under each alignment, at the sample's own resolution.
+
+    Args:
+        sample: with only those pixels valid that count.
+        prediction: of the sample's picture.
+        alignments: of `metrics.ALIGNMENTS`.
+        rule: its depth range clips aligned predictions.
+        distances: also sum up the errors for each true distance.
 
     Raises:
         SampleError: the frame cannot be scored; the message names it.
     """
     target, valid = sample.depth[0].numpy(), sample.valid[0].numpy()
+    nearest, farthest = rule.range
     try:
         metrics = {
-            align: depth_metrics(prediction.depth, target, valid, align=align, min_depth=cap[0], max_depth=cap[1])
+            align: depth_metrics(prediction.depth, target, valid, align=align, min_depth=nearest, max_depth=farthest)
             for align in alignments
         }
     except ValueError as error:
         raise SampleError(f"{sample.key}: {error}") from error
-    return Frame(sample.key, metrics, _by_distance(prediction.depth, target, valid, cap))
+    return Frame(sample.key, metrics, _by_distance(prediction.depth, target, valid, rule.range) if distances else {})
 
 
 def _by_distance(
@@ -130,7 +176,7 @@ def mean_over_frames(frames: list[Frame]) -> dict[str, dict[str, float]]:
 def interval(frames: list[Frame], metric: str, align: str = "none") -> tuple[float, float]:
     """The 95 % interval of a metric's mean, by bootstrap over frames (Efron 1979).
 
-    Neighbouring frames of one recording are not independent, so the truth is a little wider.
+    Neighbouring frames of one recording are correlated, so the true interval is somewhat wider.
     """
     values = np.array([frame.metrics[align][metric] for frame in frames])
     chosen = np.random.default_rng(0).integers(len(values), size=(RESAMPLED, len(values)))
@@ -164,134 +210,186 @@ def worst_frames(frames: list[Frame], count: int) -> list[int]:
 
 
 def _first(frame: Frame) -> dict[str, float]:
-    """The metrics without alignment or, of a network that cannot be scored so, in its first one."""
+    """The metrics without alignment or, of a model that has no metres, under its first alignment."""
     return next(iter(frame.metrics.values()))
 
 
 def evaluate(
-    model: Predictor | Peer, dataset: Dataset, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
-) -> list[Frame]:
-    """Score every frame of a data set in all four alignments, or in those that suit a peer, with a progress bar.
+    model: Predictor, dataset: DepthData, rule: ScoringRule | None = None, batch_size: int = 8
+) -> tuple[list[Frame], list[str]]:
+    """Score every frame of a data set in the alignments that suit the model, with a progress bar.
 
     Args:
         model: what predicts.
-        dataset: of `DepthSample`; its masks say what counts.
-        cap: (nearest, farthest) metres that are scored.
-        batch_size: frames that go through the network at once.
+        dataset: its rule and masks decide which pixels count.
+        rule: its depth range limits that of the data set's rule further; None: as it is.
+        batch_size: frames predicted at once.
+
+    Returns:
+        The frames, and what was wrong with those that could not be scored.
+
+    Raises:
+        SampleError: not one frame could be scored.
     """
-    samples = (dataset[index] for index in tqdm(range(len(dataset)), "evaluate", unit="img", leave=False))
-    alignments = model.alignments if isinstance(model, Peer) else ALIGNMENTS
-    return [score(s, p, alignments, cap) for s, p in predict_samples(model, samples, batch_size)]
+    rule = rule or dataset.rule
+    missed: list[str] = []
+
+    def samples() -> Iterator[DepthSample]:
+        for index in tqdm(range(len(dataset)), "evaluate", unit="img", leave=False):
+            try:
+                sample = dataset.scored(index).within(*rule.range)
+                if not sample.valid.any():
+                    raise SampleError(f"{sample.key}: no valid pixel with a depth of {rule.range} m")
+                yield sample
+            except SampleError as error:
+                missed.append(str(error))
+
+    frames = []
+    for sample, prediction in predict_samples(model, samples(), batch_size):
+        try:
+            frames.append(score(sample, prediction, model.alignments, rule, distances=True))
+        except SampleError as error:
+            missed.append(str(error))
+    if not frames:
+        raise SampleError(f"not one of {len(dataset)} frames could be scored; the first: {missed[0]}")
+    return frames, missed
 
 
-def markdown_table(means: dict[str, dict[str, float]]) -> str:
-    """The means as a table, a row for each alignment."""
-    shown = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "mae", "delta1", "delta2", "delta3")
-    lines = ["| alignment | " + " | ".join(shown) + " | median p/t |", "|---" * (len(shown) + 2) + "|"]
-    for align, values in means.items():
-        cells = [f"{values[name]:.4f}" for name in shown]
-        lines.append(f"| {align} | " + " | ".join(cells) + f" | {values['median_ratio']:.3f} |")
-    return "\n".join(lines)
+def metrics_table(means: dict[str, dict[str, float]]) -> str:
+    """The means as a table, a row for each alignment; metrics that were not measured have no column."""
+    shown = [name for name in METRICS if name in next(iter(means.values()))]
+    rows = [
+        [align, *(f"{values[name]:.4f}" for name in shown), f"{values['median_ratio']:.3f}"]
+        for align, values in means.items()
+    ]
+    return markdown_table(["alignment", *shown, "median p/t"], rows)
 
 
-def measure(
-    model: Predictor | Peer, dataset: Dataset, name: str, cap: tuple[float, float] = (0.3, 10.0), batch_size: int = 8
-) -> tuple[Measured, list[Frame]]:
-    """`evaluate`, summed up with the protocol in words.
-
-    Args:
-        model: what predicts.
-        dataset: of `DepthSample`.
-        name: of the data set, for people.
-        cap: (nearest, farthest) metres that are scored.
-        batch_size: frames that go through the network at once.
-    """
-    frames = evaluate(model, dataset, cap, batch_size)
-    means = mean_over_frames(frames)
-    shown = f"the middle {dataset.share:.1%} of each side" if isinstance(dataset, Centre) else "whole frames"
+def measure(model: Predictor, dataset: DepthData, rule: ScoringRule | None = None, batch_size: int = 8) -> Measured:
+    """`evaluate`, summed up with the protocol in words; the arguments are the same."""
+    frames, missed = evaluate(model, dataset, rule, batch_size)
+    scored = f"{len(frames)} of {len(dataset)} frames" if missed else f"{len(frames)} frames"
     protocol = (
-        f"{len(frames)} frames of {name}, {shown}, prediction at full resolution, scored where the data set's "
-        f"mask is valid (NYU: Eigen crop) and {cap[0]:g} to {cap[1]:g} m, mean over frames"
+        f"{scored} of {dataset.title} (split {dataset.split}), {dataset.shown}, prediction at full resolution; scoring "
+        f"rule {rule or dataset.rule}; mask: {dataset.mask}; mean over frames"
     )
-    source = " and ".join(sources_of(dataset.samples if isinstance(dataset, Centre) else dataset))
-    return Measured(name, source, protocol, means, markdown_table(means)), frames
+    return Measured(
+        model.name, model.sha256, dataset.title, protocol, dataset.origins, mean_over_frames(frames), frames, missed
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument(
+        "--model", default=DEFAULT_MODEL, help="folder, owner/name on a hub, or .onnx file of a DepthUNet"
+    )
+    made.add_argument("--data", required=True, help=data.usage())
+    add_scoring_options(made)
+    made.add_argument("--centre", type=float, default=1.0, help="share of each side of a frame that is shown")
+    made.add_argument("--batch-size", type=int, default=8, help="frames at once")
+    made.add_argument("--output", type=Path, default=Path("runs/evaluation.json"), help="JSON to write")
+    made.add_argument("--worst", type=int, default=20, help="frames in the picture of the worst; 0: no picture")
+    made.add_argument(
+        "--card", type=Path, action="append", default=[], help="document whose block 'metrics' is filled with the table"
+    )
+    return made
+
+
+def add_scoring_options(parser: argparse.ArgumentParser) -> None:
+    """The options that decide what is scored; `open_scored` reads them."""
+    parser.add_argument("--split", help="of the data  (default: nyu: test, diode and prepared: val, rgbd: all)")
+    parser.add_argument("--min-depth", type=float, help="nearest depth that is scored, metres  (default: the rule's)")
+    parser.add_argument("--max-depth", type=float, help="farthest depth that is scored, metres  (default: the rule's)")
+    parser.add_argument(
+        "--edge-filter", action="store_true", help="diode: remove false depths at depth edges from the masks"
+    )
+    data.add_options(parser)
+
+
+def open_scored(name: str, options: argparse.Namespace) -> DepthData:
+    """Open data to score as the options of `add_scoring_options` ask.
+
+    Raises:
+        ValueError, FileNotFoundError: as `data.open_data`, or an impossible depth range.
+    """
+    opened = data.open_data(name, options.split, data.options_of(options, options.edge_filter or None))
+    nearest, farthest = (
+        asked if asked is not None else own
+        for asked, own in zip((options.min_depth, options.max_depth), opened.rule.range, strict=True)
+    )
+    if not 0 < nearest < farthest:
+        raise ValueError(f"need 0 < min_depth < max_depth, not {nearest:g} and {farthest:g}")
+    opened.rule = opened.rule._replace(min_depth=nearest, max_depth=farthest)
+    return opened
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 if all went well, 2 for a mistake in what was asked or in the data."""
-    parser = argparse.ArgumentParser(
-        "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument(
-        "--model",
-        default=DEFAULT_MODEL,
-        help="folder, owner/name on a hub, .onnx, or another maker's network: .tflite (8 bits, metric depth) or .onnx "
-        "(disparity)",
-    )
-    parser.add_argument("--data", required=True, help=data.HELP)
-    parser.add_argument("--split", default="val", choices=("train", "val", "test"), help="of data that have it")
-    parser.add_argument("--min-depth", type=float, default=0.3, help="nearest depth that is scored, metres")
-    parser.add_argument("--max-depth", type=float, default=10.0, help="farthest depth that is scored, metres")
-    parser.add_argument("--centre", type=float, default=1.0, help="share of each side of a frame that is shown")
-    parser.add_argument("--batch-size", type=int, default=8, help="frames at once")
-    parser.add_argument("--output", type=Path, default=Path("runs/evaluation.json"), help="JSON to write")
-    parser.add_argument("--worst", type=int, default=20, help="frames in the picture of the worst; 0: no picture")
-    parser.add_argument(
-        "--card", type=Path, action="append", default=[], help="document whose block 'metrics' is filled with the table"
-    )
-    options = parser.parse_args(arguments)
-
+    """Run the command line; 0 if all went well, 1 if frames could not be scored, 2 if nothing could be done."""
+    options = parser().parse_args(arguments)
     try:
-        _report(options)
-    except (ValueError, FileNotFoundError, ConnectionError, ImportError) as error:
+        missing = [card for card in options.card if not card.is_file()]
+        if missing:
+            raise FileNotFoundError(f"there is no {missing[0]}")
+        model = open_model(options.model)
+        dataset = open_scored(options.data, options)
+        if options.centre != 1:
+            dataset = Centre(dataset, options.centre)
+        print(dataset.describe())
+        return _report(model, dataset, options)
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
-def _report(options: argparse.Namespace) -> None:
-    model = open_model(options.model)
-    dataset = data.open_data(options.data, options.split)
-    if options.centre != 1:
-        dataset = Centre(dataset, options.centre)
-    cap = (options.min_depth, options.max_depth)
-    name = Path(options.data.partition(":")[2]).name
-    measured, frames = measure(model, dataset, name, cap, options.batch_size)
-    align = next(iter(measured.means))
+def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -> int:
+    measured = measure(model, dataset, batch_size=options.batch_size)
+    frames, align = measured.frames, next(iter(measured.means))
     intervals = {metric: interval(frames, metric, align) for metric in ("abs_rel", "rmse", "delta1")}
     distances = distance_table(frames) if align == "none" else []
     worst = worst_frames(frames, options.worst)
-    print(f"{model.name}: {measured.protocol}\n\n{measured.table}\n")
+    print(f"\n{model.name}: {measured.protocol}\n\n{measured.table}\n")
     print(
         f"95 % intervals, {'unaligned' if align == 'none' else align}: "
         + ", ".join(f"{m} {low:.4f} to {high:.4f}" for m, (low, high) in intervals.items())
     )
     if distances:
-        print("\n| true distance | share of pixels | abs_rel | delta1 |\n|---|---|---|---|")
-    for row in distances:
-        print(f"| {row['distance']} | {row['share']:.3f} | {row['abs_rel']:.4f} | {row['delta1']:.4f} |")
+        rows = [[r["distance"], f"{r['share']:.3f}", f"{r['abs_rel']:.4f}", f"{r['delta1']:.4f}"] for r in distances]
+        print("\n" + markdown_table(["true distance", "share of pixels", "abs_rel", "delta1"], rows))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(
         options.output,
         {
-            "model": model.name,
+            "model": measured.model,
+            "sha256": measured.sha256,
             "data": measured.data,
             "protocol": measured.protocol,
             "metrics": measured.means,
             "intervals": intervals,
             "distances": distances,
             "worst": [frames[index].key for index in worst],
+            "missed": measured.missed,
             "frames": [frame._asdict() for frame in frames],
         },
     )
     if worst:
-        samples, predictions = zip(*predict_samples(model, (dataset[index] for index in worst)), strict=True)
+        places = {dataset.key(index): index for index in range(len(dataset))}
+        shown = (dataset.scored(places[frames[index].key]) for index in worst)
+        samples, predictions = zip(*predict_samples(model, shown), strict=True)
         titles = [f"{frames[i].key}: AbsRel {_first(frames[i])['abs_rel']:.3f}" for i in worst]
         picture = options.output.with_name(options.output.stem + "_worst.jpg")
-        sample_sheet(list(samples), list(predictions), titles).save(picture, quality=88)
+        sheet = sample_sheet(list(samples), list(predictions), titles)
+        write_atomically(picture, lambda file: sheet.save(file, "JPEG", quality=88))
         print(f"\nthe {len(worst)} worst frames: {picture}; everything: {options.output}")
     for card in options.card:
         fill(card, "metrics", f"{measured.protocol}.\n\n{measured.table}")
+    if measured.missed:
+        for reason in measured.missed:
+            print(f"not scored: {reason}", file=sys.stderr)
+        print(f"scored {len(frames)} of {len(dataset)} frames")
+    return 1 if measured.missed else 0
 
 
 if __name__ == "__main__":

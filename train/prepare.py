@@ -15,22 +15,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from filelock import FileLock, Timeout
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from depth_unet import DepthSample, DiodeDataset, RgbdFolder
-from depth_unet.data.diode import CAMERA, SPLITS
-from depth_unet.data.nyu import NyuDataset
+from depth_unet import DepthSample, data
+from depth_unet.data import DataOptions, DepthData, Part, open_data
+from depth_unet.data.origin import distinct
 from depth_unet.data.sample import NoDepthError, SampleError
 from depth_unet.data.shards import FORMAT, MANIFEST, PARTS, encode_sample, index_name
-from depth_unet.files import write_atomically, write_json
-from train.card import sources_of
-from train.data import HELP, split_name
+from depth_unet.files import finished_or_absent, remove_unfinished, write_atomically, write_json
 
 PROBLEMS = "problems.csv"
 SHOWN = 10  # problems of each kind that are printed; all are in the file
-# As the authors publish them beside the downloads.
-DIODE_MD5 = {"train.tar.gz": "3a94632398fe1d002d89f11743f748b1", "val.tar.gz": "5c895d09201b88973c8fe4552a67dd85"}
 
 
 class Problem(NamedTuple):
@@ -54,10 +51,11 @@ class Settings(NamedTuple):
 
     Args:
         source: kind of data, and the part of it.
-        size: (height, width) that pictures are shrunk to, just large enough to cover it; None: left as they are.
+        size: (height, width) that pictures are shrunk to, just large enough to cover it; None: full size.
         quality: of the JPEGs.
         edge_filter: of `DiodeDataset`.
         shard: samples in each shard.
+        metres_per_unit: of `DataOptions`.
     """
 
     source: str
@@ -65,6 +63,7 @@ class Settings(NamedTuple):
     quality: int = 92
     edge_filter: bool | None = None
     shard: int = 256
+    metres_per_unit: float | None = None
 
 
 class Shard(NamedTuple):
@@ -108,24 +107,13 @@ def shrunk(sample: DepthSample, size: tuple[int, int] | None) -> DepthSample:
     return sample if scale >= 1 else sample.resize(round(height * scale), round(width * scale))
 
 
-def source_state(source: Dataset, index: int) -> list:
+def source_state(source: DepthData, index: int) -> list[tuple[str, tuple[int, int] | None]]:
     """Names, sizes and times of the files that a sample is read from: whether it has changed since."""
-    if isinstance(source, Subset):
-        return source_state(source.dataset, source.indices[index])
-    if isinstance(source, DiodeDataset):
-        picture = source.pictures[index]
-        files = [picture, *(picture.with_name(picture.stem + end) for end in ("_depth.npy", "_depth_mask.npy"))]
-    elif isinstance(source, RgbdFolder):
-        files = source.paths(index)
-    else:
-        files = [source.path]
-    states = [(file.stat() if file.exists() else None) for file in files]
-    return [
-        (file.name, state and (state.st_size, state.st_mtime_ns)) for file, state in zip(files, states, strict=True)
-    ]
+    states = [(file, file.stat() if file.exists() else None) for file in source.files(index)]
+    return [(file.name, state and (state.st_size, state.st_mtime_ns)) for file, state in states]
 
 
-def plan(sources: dict[str, Dataset], settings: Settings) -> list[Shard]:
+def plan(sources: dict[str, DepthData], settings: Settings) -> list[Shard]:
     """The shards of all splits, in order."""
     shards = []
     for split, source in sources.items():
@@ -147,7 +135,7 @@ class Shards(Dataset):
         output: folder.
     """
 
-    def __init__(self, sources: dict[str, Dataset], shards: list[Shard], settings: Settings, output: Path) -> None:
+    def __init__(self, sources: dict[str, DepthData], shards: list[Shard], settings: Settings, output: Path) -> None:
         self.sources, self.shards, self.settings, self.output = sources, shards, settings, output
 
     def __len__(self) -> int:
@@ -179,50 +167,42 @@ class Shards(Dataset):
     def _write(self, shard: Shard) -> Report:
         index: dict[str, list] = {"keys": [], "places": [], "problems": []}
         names: set[str] = set()
-        # The process id keeps apart what a killed run's last process may still be writing.
-        unfinished = self.output / f"{shard.name}.{os.getpid()}.part"
-        try:
-            with unfinished.open("wb") as file:
-                with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
-                    for item in shard.indices:
-                        sample = self._sample(shard.split, item)
-                        if isinstance(sample, Problem):
-                            index["problems"].append(sample)
-                            continue
-                        # WebDataset takes what follows the first dot for the ending.
-                        name = sample.key.replace(".", "_")
-                        name = f"{name}_{item}" if name in names else name
-                        names.add(name)
-                        places = []
-                        for part, content in encode_sample(sample, self.settings.quality).items():
-                            member = tarfile.TarInfo(f"{name}.{part}")
-                            member.size = len(content)
-                            archive.addfile(member, io.BytesIO(content))
-                            padded = -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                            places += [archive.offset - padded, len(content)]
-                        index["keys"].append(sample.key)
-                        index["places"].append(places)
-                file.flush()
-                os.fsync(file.fileno())
-            index |= {"bytes": unfinished.stat().st_size, "fingerprint": shard.fingerprint, "parts": PARTS}
-            # A shard counts by its tar: the index first, so that there is never one without the other.
+        with finished_or_absent(self.output / shard.name) as place:
+            with tarfile.open(place, mode="w", format=tarfile.GNU_FORMAT) as archive:
+                for item in shard.indices:
+                    sample = self._sample(shard.split, item)
+                    if isinstance(sample, Problem):
+                        index["problems"].append(sample)
+                        continue
+                    # WebDataset takes what follows the first dot as the suffix.
+                    name = sample.key.replace(".", "_")
+                    name = f"{name}_{item}" if name in names else name
+                    names.add(name)
+                    places = []
+                    for part, content in encode_sample(sample, self.settings.quality).items():
+                        member = tarfile.TarInfo(f"{name}.{part}")
+                        member.size = len(content)
+                        archive.addfile(member, io.BytesIO(content))
+                        padded = -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                        places += [archive.offset - padded, len(content)]
+                    index["keys"].append(sample.key)
+                    index["places"].append(places)
+            index |= {"bytes": place.stat().st_size, "fingerprint": shard.fingerprint, "parts": PARTS}
+            # A shard is finished once its tar has its name: the index is written before.
             write_atomically(self.output / index_name(shard.name), json.dumps(index))
-            unfinished.replace(self.output / shard.name)
-        finally:
-            unfinished.unlink(missing_ok=True)
         return Report(shard, len(index["keys"]), index["problems"])
 
     def _sample(self, split: str, item: int) -> DepthSample | Problem:
         source = self.sources[split]
-        key = source.pictures[item].stem if isinstance(source, DiodeDataset) else f"sample {item}"
+        key = source.key(item)
         try:
             missing = [name for name, state in source_state(source, item) if state is None]
             if missing:
                 return Problem(split, key, "missing", ", ".join(missing))
             sample = source[item]
             found = tuple(sample.depth.shape[1:])
-            if isinstance(source, DiodeDataset) and found != (CAMERA.height, CAMERA.width):
-                return Problem(split, key, "shape", f"{found} instead of {(CAMERA.height, CAMERA.width)}")
+            if source.frame_size not in (None, found):
+                return Problem(split, key, "shape", f"{found} instead of {source.frame_size}")
             sample = shrunk(sample, self.settings.size)
             if not sample.valid.any():
                 return Problem(split, sample.key, "no depth", f"no valid pixel is left at {self.settings.size}")
@@ -233,96 +213,73 @@ class Shards(Dataset):
             return Problem(split, key, "corrupt", str(error))
 
 
-def compare_with_meta(meta: Path, sources: dict[str, DiodeDataset], part: str) -> tuple[list[Problem], list[str]]:
-    """Compare names with the official list.
+def compare_with_meta(names: dict[str, set[str]], sources: dict[str, DepthData]) -> tuple[list[Problem], list[str]]:
+    """Compare names with an official list.
 
     Args:
-        meta: diode_meta.json of DIODE's devkit.
+        names: the listed keys by SPLIT/PART, see `DepthData.official_names`.
         sources: by split.
-        part: "indoors", "outdoor" or "all".
 
     Returns:
-        What is missing or not in the list, and notes on whole parts that are not there.
-
-    Raises:
-        ValueError: the file is not such a list.
+        What is missing or not in the list, and notes on whole parts that are missing.
     """
-    try:
-        listed = {
-            (split, kind): {name for scans in scenes.values() for names in scans.values() for name in names}
-            for split, kinds in json.loads(meta.read_text()).items()
-            for kind, scenes in kinds.items()
-        }
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ValueError(f"{meta} is not DIODE's list of names: {error}") from error
+    found = {split: {source.key(index) for index in range(len(source))} for split, source in sources.items()}
     problems, notes = [], []
-    for (split, kind), wanted in sorted(listed.items()):
-        if part not in (kind, "all"):
+    listed: dict[str, set[str]] = {}
+    for group, wanted in sorted(names.items()):
+        split = group.partition("/")[0]
+        listed[split] = listed.get(split, set()) | wanted
+        here = wanted & found.get(split, set())
+        if not here:
+            notes.append(f"{group} is missing as a whole: {len(wanted)} samples")
             continue
-        pictures = sources[split].pictures if split in sources else []
-        found = {path.stem for path in pictures if path.parts[-4] == kind}
-        if not found:
-            notes.append(f"{split}/{kind} is not there at all: {len(wanted)} samples")
-            continue
-        problems += [Problem(split, key, "missing", "in the official list") for key in sorted(wanted - found)]
-        problems += [Problem(split, key, "unlisted", "not in the official list") for key in sorted(found - wanted)]
+        problems += [Problem(split, key, "missing", "in the official list") for key in sorted(wanted - here)]
+    for split, keys in found.items():
+        unlisted = sorted(keys - listed.get(split, set()))
+        problems += [
+            Problem(split, key, "unlisted", "not in the official list; prepared all the same") for key in unlisted
+        ]
     return problems, notes
 
 
-def check_md5(path: Path) -> None:
-    """Compare a download of DIODE with the published sum, with a progress bar.
-
-    Raises:
-        ValueError: it differs, or the file's name is none of `DIODE_MD5`.
-    """
-    if path.name not in DIODE_MD5:
-        raise ValueError(f"only {' and '.join(DIODE_MD5)} have published sums, not {path.name}")
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file, tqdm(total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True) as bar:
-        while block := file.read(1 << 22):
-            digest.update(block)
-            bar.update(len(block))
-    if digest.hexdigest() != DIODE_MD5[path.name]:
-        raise ValueError(f"{path.name} has MD5 {digest.hexdigest()}, not {DIODE_MD5[path.name]}: download it again")
-
-
-def open_sources(name: str, edge_filter: bool | None = None, holdout: float = 0.1) -> dict[str, Dataset]:
+def open_sources(name: str, options: DataOptions | None = None, holdout: float = 0.1) -> dict[str, DepthData]:
     """The data sets by split that KIND:PATH names.
 
     Args:
-        name: see `train.data.HELP`.
-        edge_filter: of `DiodeDataset`.
-        holdout: share at the end of an rgbd folder that becomes "val", as in `train.data.open_split`.
+        name: see `depth_unet.data.usage`.
+        options: for what the data do not say themselves.
+        holdout: share at the end of data without splits that becomes "val", as `train` holds it back.
 
     Raises:
-        ValueError, FileNotFoundError: as `train.data.open_data`, or the kind is prepared already.
+        ValueError, FileNotFoundError: as `depth_unet.data.open_data`, or the data are prepared already.
     """
-    kind, part, path = split_name(name)
-    if kind == "rgbd":
-        if not 0 <= holdout <= 1:
-            raise ValueError(f"holdout must be a share between 0 and 1, not {holdout}")
-        whole = RgbdFolder(path, filled=True)
-        held = min(len(whole), max(1, int(len(whole) * holdout))) if holdout else 0
-        cut = len(whole) - held
-        parts = {"train": Subset(whole, range(cut)), "val": Subset(RgbdFolder(path), range(cut, len(whole)))}
-        return {split: part for split, part in parts.items() if len(part)}
-    if kind == "nyu":
-        return {split: NyuDataset(path, split, filled=split == "train") for split in ("train", "test")}
-    if kind != "diode":
-        raise ValueError(f"{kind} data need no preparing")
+    kind, _, path = data.parse_name(name)
+    if kind.is_prepared:
+        raise ValueError(f"{name} is prepared already")
     sources, errors = {}, []
-    for split in SPLITS:
+    for split in kind.splits_at(path):
         try:
-            sources[split] = DiodeDataset(path, split, part or "all", edge_filter)
-        except FileNotFoundError as error:
+            sources[split] = open_data(name, split, options)
+        except FileNotFoundError as error:  # one split of two may be there
             errors.append(error)
     if not sources:
         raise errors[0]
-    return sources
+    if "all" not in sources:
+        return sources
+    if not 0 <= holdout <= 1:
+        raise ValueError(f"holdout must be a share between 0 and 1, not {holdout}")
+    whole = sources["all"]
+    cut = len(whole) - (min(len(whole), max(1, int(len(whole) * holdout))) if holdout else 0)
+    parts = {"train": Part(whole, range(cut), "train"), "val": Part(whole, range(cut, len(whole)), "val")}
+    return {split: part for split, part in parts.items() if len(part)}
 
 
 def prepare(
-    sources: dict[str, Dataset], settings: Settings, output: Path, workers: int = 0, known: list[Problem] | None = None
+    sources: dict[str, DepthData],
+    settings: Settings,
+    output: Path,
+    workers: int = 0,
+    known: list[Problem] | None = None,
 ) -> list[Problem]:
     """Write the shards that are not there yet, then the manifest that declares the whole finished.
 
@@ -337,10 +294,20 @@ def prepare(
         The samples that were left out, and those of `known`.
 
     Raises:
-        ValueError: `output` holds data prepared in another way.
+        ValueError: `output` holds data prepared in another way, or another process is preparing there.
         OSError: `output` cannot be written to.
     """
     output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / ".lock", timeout=0):
+            return _prepare(sources, settings, output, workers, known or [])
+    except Timeout:
+        raise ValueError(f"another process is writing to {output}: wait for it, or choose another --output") from None
+
+
+def _prepare(
+    sources: dict[str, DepthData], settings: Settings, output: Path, workers: int, known: list[Problem]
+) -> list[Problem]:
     manifest = output / MANIFEST
     about = {"format": FORMAT, "finished": False, "settings": json.loads(json.dumps(settings._asdict()))}
     if manifest.exists():
@@ -348,8 +315,7 @@ def prepare(
         if before.get("settings") != about["settings"]:
             raise ValueError(f"{output} was prepared with {before.get('settings')}: choose another --output")
     write_json(manifest, about)
-    for rest in output.glob("*.part"):
-        rest.unlink(missing_ok=True)
+    remove_unfinished(output)
     shards = plan(sources, settings)
     writer = Shards(sources, shards, settings, output)
     loader = DataLoader(writer, batch_size=None, num_workers=workers, worker_init_fn=_one_thread)
@@ -366,7 +332,7 @@ def prepare(
     for path in output.iterdir():  # of a longer list, before files went away from the source
         if re.fullmatch(r"(train|val|test)-\d{5}\.(tar|json)", path.name) and path.name not in names:
             path.unlink()
-    problems = [*(known or []), *(problem for report in reports for problem in report.problems)]
+    problems = [*known, *(problem for report in reports for problem in report.problems)]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([Problem._fields, *problems])
@@ -374,7 +340,11 @@ def prepare(
     written = {split: [r for r in reports if r.shard.split == split and r.written] for split in sources}
     about |= {
         "finished": True,
-        "origin": sources_of(ConcatDataset(sources.values())),
+        "origins": [
+            origin._asdict() for origin in distinct(origin for source in sources.values() for origin in source.origins)
+        ],
+        "rules": {split: source.rule.name for split, source in sources.items()},
+        "masks": {split: source.mask for split, source in sources.items()},
         "splits": {split: [r.shard.name for r in of] for split, of in written.items() if of},
         "samples": {split: sum(r.written for r in of) for split, of in written.items()},
         "problems": dict(Counter(problem.kind for problem in problems)),
@@ -411,7 +381,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         "python -m train.prepare", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    made.add_argument("data", help=HELP)
+    made.add_argument("data", help=data.usage())
     made.add_argument("--output", type=Path, required=True, help="folder for the shards; train reads prepared:FOLDER")
     made.add_argument(
         "--size", type=_size, default=(384, 512), help="HEIGHTxWIDTH in pixels that pictures still cover, or full"
@@ -419,11 +389,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quality", type=int, default=92, help="of the JPEGs, 1 to 100")
     made.add_argument("--samples-per-shard", type=int, default=256, help="what a killed run does again, at most")
     made.add_argument(
-        "--edge-filter", default="outdoor", choices=("outdoor", "all", "off"), help="DIODE: drop false depths at edges"
+        "--edge-filter",
+        default="outdoor",
+        choices=("outdoor", "all", "off"),
+        help="diode: remove false depths at edges from the masks, of outdoor training samples or of all samples",
     )
-    made.add_argument("--meta", type=Path, help="DIODE: diode_meta.json of its devkit, to find what is missing")
-    made.add_argument("--tar", type=Path, action="append", default=[], help="DIODE: a download whose MD5 is compared")
-    made.add_argument("--holdout", type=float, default=0.1, help="rgbd: share at the end that is set aside to validate")
+    made.add_argument("--meta", type=Path, help="diode: diode_meta.json of its devkit, to find what is missing")
+    made.add_argument("--holdout", type=float, default=0.1, help="rgbd: share at the end that is held back to validate")
+    data.add_options(made)
     made.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; 0: none but this one")
     return made
 
@@ -433,19 +406,22 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     edge_filter = {"outdoor": None, "all": True, "off": False}[options.edge_filter]
     try:
-        for path in options.tar:
-            check_md5(path)
-        kind, part, _ = split_name(options.data)
-        sources = open_sources(options.data, edge_filter, options.holdout)
+        sources = open_sources(options.data, data.options_of(options, edge_filter), options.holdout)
+        for source in sources.values():
+            print(source.describe())
         known: list[Problem] = []
         if options.meta:
-            if kind != "diode":
-                raise ValueError("--meta is for DIODE")
-            known, notes = compare_with_meta(options.meta, sources, part or "all")
+            kind, part, _ = data.parse_name(options.data)
+            known, notes = compare_with_meta(kind.official_names(options.meta, part), sources)
             for note in notes:
                 print(f"note: {note}")
         settings = Settings(
-            options.data.partition(":")[0], options.size, options.quality, edge_filter, options.samples_per_shard
+            options.data.partition(":")[0],
+            options.size,
+            options.quality,
+            edge_filter,
+            options.samples_per_shard,
+            options.metres_per_unit,
         )
         problems = prepare(sources, settings, options.output, options.workers, known)
     except (OSError, ValueError, ImportError) as error:

@@ -1,7 +1,6 @@
 """`python -m train.publish`: a trained model, measured and described, as a repository on a hub."""
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -11,22 +10,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, errors
-from torch.utils.data import Dataset
 
-from depth_unet import DepthUNet
+from depth_unet import DepthUNet, data
+from depth_unet.data import KINDS, DepthData
+from depth_unet.data.origin import Origin, read_origin
 from depth_unet.engines.onnx import ONNX_FILE
 from depth_unet.engines.onnx_export import export, largest_difference
 from depth_unet.files import write_atomically
 from depth_unet.hub import HTTPError
 from depth_unet.model import CONFIG_FILE, WEIGHTS_FILE
-from train import data
-from train.card import SOURCES, Measured, model_card, read_history
-from train.evaluate import measure
-from train.loop import BEST
+from train.card import Result, model_card, read_history
+from train.evaluate import add_scoring_options, measure, metrics_table, open_scored
+from train.run import BEST, CARD, CURVES, HISTORY, RunRecord, read_record
 
-CARD, HISTORY, CURVES, SAMPLES, RUN = "README.md", "history.csv", "curves.png", "samples.jpg", "run.json"
+SAMPLES = "samples.jpg"
 OWNED = (CONFIG_FILE, WEIGHTS_FILE, CARD, HISTORY, CURVES, SAMPLES, ONNX_FILE)
 LARGEST_DIFFERENCE = 1e-3  # relative, between torch and the ONNX file
+# Data sets that know where they come from, by the names of --data.
+_KNOWN = {name: kind.origins[0] for name, kind in KINDS.items() if kind.origins != DepthData.origins}
 
 
 class PublishError(RuntimeError):
@@ -55,10 +56,9 @@ def assemble(
     model: Path,
     repo: str,
     folder: Path,
-    datasets: dict[str, Dataset],
+    datasets: list[DepthData],
     *,
-    trained_on: list[str] | None = None,
-    cap: tuple[float, float] = (0.3, 10.0),
+    trained_on: tuple[Origin, ...] = (),
     onnx: bool = False,
     samples: bool = False,
 ) -> list[Path]:
@@ -68,9 +68,8 @@ def assemble(
         model: folder of a run (its best checkpoint is taken, with its history), or of a saved model.
         repo: owner/name, for the examples in the model card.
         folder: to write into; made if it is not there.
-        datasets: by name, what to measure the model on. Without any, a run's own validation is quoted.
-        trained_on: keys of `SOURCES`; by default what the run noted.
-        cap: (nearest, farthest) metres that are scored.
+        datasets: to measure the model on. Without any, a run's own validation is quoted.
+        trained_on: origins of the training data, where no record of the training lies beside the model.
         onnx: add the ONNX file.
         samples: add the run's picture of validation samples, which shows frames of its data.
 
@@ -79,18 +78,18 @@ def assemble(
 
     Raises:
         FileNotFoundError: no model there.
-        ValueError: damaged, or not known what it was trained on or how good it is.
+        ValueError: damaged, or the training data or the accuracy of these weights are not known.
     """
-    run_folder = model if (model / BEST / CONFIG_FILE).is_file() else None
-    weights = model / BEST if run_folder else model
+    weights = model / BEST if (model / BEST / CONFIG_FILE).is_file() else model
     loaded = DepthUNet.from_pretrained(weights)
-    run = json.loads((model / RUN).read_text("utf-8")) if (model / RUN).is_file() else None
+    record = read_record(model)
+    if trained_on:
+        record = record._replace(origins=trained_on)
+    if not record.origins:
+        raise ValueError(
+            f"the training data of {model} are not recorded, and decide its licence: name them with --trained-on"
+        )
     history = read_history(model / HISTORY) if (model / HISTORY).is_file() else []
-    trained_on = trained_on or (run or {}).get("trained_on")
-    if not trained_on:
-        raise ValueError(f"say what {model} was trained on, for its licence: --trained-on {' or '.join(SOURCES)}")
-    if not datasets and not history:
-        raise ValueError(f"{model} has no history.csv to quote: give --data to measure it on")
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
@@ -107,23 +106,25 @@ def assemble(
         found = largest_difference(loaded, folder / ONNX_FILE, [(1, rows, columns), (2, rows - 5, columns + 9)])
         if found > LARGEST_DIFFERENCE:
             raise ValueError(f"the ONNX file differs from the model by {found:.1e} of the depth, too much to publish")
-    measured = [measure(loaded, dataset, name, cap)[0] for name, dataset in datasets.items()]
-    measured = measured or [_quoted(best, trained_on)]
+    measured = [measure(loaded, dataset) for dataset in datasets]
+    results = [Result(m.data, m.origins, m.protocol, m.means, m.table) for m in measured]
+    results = results or [_quoted(model, best, record, loaded.sha256)]
     names = [path.name for path in folder.iterdir()]
-    card = model_card(loaded, repo, measured, trained_on, run, history, names)
-    write_atomically(folder / CARD, card)
+    write_atomically(folder / CARD, model_card(loaded, repo, results, record, history, names))
     return sorted(folder / name for name in OWNED if (folder / name).is_file())
 
 
-def _quoted(best: dict[str, float], trained_on: list[str]) -> Measured:
-    """What the run itself found at its best epoch."""
+def _quoted(model: Path, best: dict[str, float] | None, record: RunRecord, sha256: str) -> Result:
+    """What the run itself measured at its best epoch.
+
+    Raises:
+        ValueError: the run did not measure these weights.
+    """
+    if best is None or record.averaged != 1 or record.sha256 not in (None, sha256):
+        raise ValueError(f"{model} has no measurement of these weights to quote: give --data to measure them on")
     means = {"none": {name: best[f"val_{name}"] for name in ("abs_rel", "rmse", "delta1", "median_ratio")}}
     protocol = "the run's own validation data, whole frames, prediction at full resolution, mean over frames"
-    cells = [f"{means['none'][name]:.4f}" for name in ("abs_rel", "rmse", "delta1", "median_ratio")]
-    table = (
-        f"| alignment | abs_rel | rmse | delta1 | median p/t |\n|---|---|---|---|---|\n| none | {' | '.join(cells)} |"
-    )
-    return Measured("validation", " and ".join(trained_on), protocol, means, table)
+    return Result("validation", record.origins, protocol, means, metrics_table(means))
 
 
 def check_access(destination: Destination) -> None:
@@ -234,7 +235,7 @@ def _sentence(error: Exception, repo: str) -> str:
     return f"the hub cannot be reached, or the connection broke off; {again}"
 
 
-def publish(model: Path, destination: Destination, datasets: dict[str, Dataset], **options) -> str:
+def publish(model: Path, destination: Destination, datasets: list[DepthData], **options) -> str:
     """`assemble` in a folder of its own, then `upload`; the address of what was published."""
     with tempfile.TemporaryDirectory() as folder:
         assemble(model, destination.repo, Path(folder), datasets, **options)
@@ -251,12 +252,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", type=Path, required=True, help="folder of a run or of a saved model")
     parser.add_argument("--repo", required=True, help="owner/name; made if it does not exist")
-    parser.add_argument("--data", action="append", default=[], help=f"to measure it on: {data.HELP}")
-    parser.add_argument("--split", default="val", choices=("train", "val"), help="of data that have both")
-    parser.add_argument("--min-depth", type=float, default=0.3, help="nearest depth that is scored, metres")
-    parser.add_argument("--max-depth", type=float, default=10.0, help="farthest depth that is scored, metres")
+    parser.add_argument("--data", action="append", default=[], help=f"to measure it on: {data.usage()}")
+    add_scoring_options(parser)
     parser.add_argument(
-        "--trained-on", nargs="+", choices=tuple(SOURCES), help="for the licence  (default: what the run noted)"
+        "--trained-on",
+        nargs="+",
+        metavar="ORIGIN",
+        help=f"for the licence, {', '.join(_KNOWN)} or an origin.json  (default: what was recorded)",
     )
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--revision", default="main", help="branch; made if it does not exist")
@@ -279,13 +281,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.repo.count("/") != 1 or not all(options.repo.split("/")):
             raise ValueError(f"{options.repo!r} is not the owner/name of a repository")
-        datasets = {Path(name.partition(":")[2]).name: data.open_data(name, options.split) for name in options.data}
-        chosen = {
-            "trained_on": options.trained_on,
-            "cap": (options.min_depth, options.max_depth),
-            "onnx": options.onnx,
-            "samples": options.samples,
-        }
+        datasets = [open_scored(name, options) for name in options.data]
+        for opened in datasets:
+            print(opened.describe())
+        trained_on = tuple(
+            _KNOWN[name] if name in _KNOWN else read_origin(Path(name)) for name in options.trained_on or []
+        )
+        chosen = {"trained_on": trained_on, "onnx": options.onnx, "samples": options.samples}
         if options.dry_run:
             if options.dry_run.is_dir() and any(options.dry_run.iterdir()):
                 raise ValueError(f"{options.dry_run} is not empty: choose another folder")

@@ -1,5 +1,6 @@
 """DIODE (Vasiljevic et al. 2019): indoor and outdoor scenes with depth from a laser scanner."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -7,21 +8,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from depth_unet.camera import Camera
+from depth_unet.data.dataset import DataOptions, DepthData
+from depth_unet.data.origin import Origin
 from depth_unet.data.sample import DepthSample, SampleError
+from depth_unet.data.scoring import RULES
 from depth_unet.images import read_photo, to_tensor
 
 SPLITS = ("train", "val")
 SCENE_TYPES = ("indoors", "outdoor")
 CAMERA = Camera(1024, 768, 886.81, 927.06, 512.0, 384.0)  # the devkit's intrinsics.txt
-STEEP = 0.1  # log depth per pixel: no surface that a scanner can measure runs away from the camera faster
+STEEP = 0.1  # log depth per pixel: no surface that a scanner can measure is steeper
 _NAME = re.compile(r"(\d{5})_(\d{5})_(indoors|outdoor)_(\d{3})_(\d{3})")
 
 
 class DiodeName(NamedTuple):
-    """What the name of a DIODE sample says, e.g. 00019_00183_indoors_040_000."""
+    """The parts of a DIODE sample's name, e.g. 00019_00183_indoors_040_000."""
 
     scene: int
     scan: int
@@ -44,14 +47,14 @@ def parse_name(name: str) -> DiodeName:
 
 
 def without_edge_outliers(depth: torch.Tensor, valid: torch.Tensor, steep: float = STEEP) -> torch.Tensor:
-    """The mask less the false depths that a scanner leaves at depth edges.
+    """Remove the false depths that a scanner leaves at depth edges from a mask.
 
-    Where its beam, or the resampling of its points, straddles an edge, a pixel gets a depth at which there is
-    nothing. Two kinds are taken out. Between: along a row, column or diagonal, on both sides at one or two pixels'
-    distance, the logarithm of depth goes on climbing, or falling, by more than `steep` per pixel; the last pixel of
-    each surface has such a step on one side only and stays. Lonely: fewer than two of the eight neighbours agree to
-    `steep`, and more disagree. Bands of false depth wider than two pixels stay, for they look like real things, and
-    a real thing one or two pixels wide goes if it stands between something nearer and something farther.
+    Where the beam, or the resampling of the points, straddles an edge, a pixel gets a depth at which there is no
+    surface. Two kinds are removed. Between: along a row, column or diagonal, at one or two pixels' distance, log depth
+    rises on both sides, or falls on both, by more than `steep` per pixel; the last pixel of each surface has such a
+    step on one side only and stays. Isolated: fewer than two of the eight neighbours agree to `steep`, and more
+    disagree. Bands of false depth wider than two pixels stay, because they look like real objects; a real object one
+    or two pixels wide is removed if it stands between a nearer and a farther surface.
 
     Args:
         depth: (1, H, W) metres.
@@ -66,7 +69,7 @@ def without_edge_outliers(depth: torch.Tensor, valid: torch.Tensor, steep: float
         >>> without_edge_outliers(row, row > 0)[0, 2].tolist()
         [True, True, False, True, True]
     """
-    # A comparison with NaN is False, so that pixels without depth neither judge nor are judged.
+    # A comparison with NaN is False: pixels without depth neither count nor are removed.
     logs = torch.where(valid, depth.clamp(min=1e-6).log(), torch.nan)[0]
     height, width = logs.shape
     between = torch.zeros_like(logs, dtype=torch.bool)
@@ -89,24 +92,39 @@ def without_edge_outliers(depth: torch.Tensor, valid: torch.Tensor, steep: float
             for steps in (rising, falling):
                 to[second], on[first] = steps, steps
                 between |= to & on
-    lonely = (agree < 2) & (disagree > agree)
-    return valid & ~(between | lonely)
+    isolated = (agree < 2) & (disagree > agree)
+    return valid & ~(between | isolated)
 
 
-class DiodeDataset(Dataset):
+class DiodeDataset(DepthData):
     """DIODE as it is downloaded: SPLIT/TYPE/scene_N/scan_N/NAME.png, NAME_depth.npy and NAME_depth_mask.npy.
 
     Args:
         root: the folder that holds train/ and val/, or one of these itself.
         split: "train" or "val".
         scene_type: "indoors", "outdoor" or "all".
-        edge_filter: take false depths at depth edges out of the masks, see `without_edge_outliers`; None does so
-            outdoors, where the steps are large.
+        edge_filter: remove false depths at depth edges from the masks, see `without_edge_outliers`. None: outdoors
+            in the training split only, where the steps are large, and never in scoring.
 
     Raises:
         FileNotFoundError: no such folder, or no sample in it.
         ValueError: unknown split or scene type.
     """
+
+    kind, parts = "diode", SCENE_TYPES
+    usage = "diode:ROOT is DIODE as downloaded, diode/indoors:ROOT or diode/outdoor:ROOT a part of it"
+    frame_size = (CAMERA.height, CAMERA.width)
+    origins = (Origin("DIODE (Vasiljevic et al. 2019)", "https://diode-dataset.org", "MIT licence", "mit"),)
+
+    @classmethod
+    def splits_at(cls, path: str) -> tuple[str, ...]:
+        """See `DepthData`."""
+        return SPLITS
+
+    @classmethod
+    def open(cls, path: str, part: str, split: str, options: DataOptions) -> "DiodeDataset":
+        """See `DepthData`."""
+        return cls(path, split, part or "all", options.edge_filter)
 
     def __init__(
         self,
@@ -119,7 +137,10 @@ class DiodeDataset(Dataset):
             raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
         if scene_type not in (*SCENE_TYPES, "all"):
             raise ValueError(f"scene_type must be one of {(*SCENE_TYPES, 'all')}, not {scene_type!r}")
-        self.edge_filter = edge_filter
+        self.split, self.edge_filter = split, edge_filter
+        self.rule = RULES["diode" if scene_type == "all" else f"diode-{scene_type}"]
+        if edge_filter:
+            self.mask = "the data set's own mask without false depths at edges"
         root = Path(root)
         self.folder = root if root.name == split and not (root / split).is_dir() else root / split
         types = SCENE_TYPES if scene_type == "all" else (scene_type,)
@@ -137,31 +158,69 @@ class DiodeDataset(Dataset):
         """Number of samples."""
         return len(self.pictures)
 
+    def key(self, index: int) -> str:
+        """The official name."""
+        return self.pictures[index].stem
+
+    def files(self, index: int) -> list[Path]:
+        """Picture, depth map and mask."""
+        picture = self.pictures[index]
+        return [picture, *(picture.with_name(picture.stem + end) for end in ("_depth.npy", "_depth_mask.npy"))]
+
     def __getitem__(self, index: int) -> DepthSample:
         """One sample; its key is the official name.
 
         Raises:
             SampleError: a file of the sample is missing, damaged or has no valid pixel.
         """
-        path = self.pictures[index]
+        outdoor = parse_name(self.key(index)).scene_type == "outdoor"
+        return self._read(index, outdoor and self.split == "train" if self.edge_filter is None else self.edge_filter)
+
+    def unscored(self, index: int) -> DepthSample:
+        """One sample with DIODE's own mask, unless the edge filter was asked for."""
+        return self._read(index, bool(self.edge_filter))
+
+    def _read(self, index: int, edge_filter: bool) -> DepthSample:
+        key = self.key(index)
+        picture, depth_file, mask_file = self.files(index)
         try:
-            photo = read_photo(path)
+            photo = read_photo(picture)
             # On disk depth is (H, W, 1) and the mask (H, W), 0 or 1 in a float.
-            depth = np.load(path.with_name(path.stem + "_depth.npy"), allow_pickle=False).astype(np.float32)
-            mask = np.load(path.with_name(path.stem + "_depth_mask.npy"), allow_pickle=False).astype(np.float32)
+            depth = np.load(depth_file, allow_pickle=False).astype(np.float32)
+            mask = np.load(mask_file, allow_pickle=False).astype(np.float32)
         except (OSError, EOFError, ValueError) as error:
-            raise SampleError(f"{path.stem}: {error}") from error
+            raise SampleError(f"{key}: {error}") from error
         shape = (photo.height, photo.width)
         if not {depth.shape, mask.shape} <= {shape, (*shape, 1)}:
-            raise SampleError(f"{path.stem}: depth {depth.shape} and mask {mask.shape} do not fit the picture {shape}")
+            raise SampleError(f"{key}: depth {depth.shape} and mask {mask.shape} do not fit the picture {shape}")
         sample = DepthSample.checked(
             to_tensor(photo.image, shape),
             torch.from_numpy(depth.reshape(1, *shape)),
             torch.from_numpy(mask.reshape(1, *shape) > 0.5),
             CAMERA.resize(photo.width, photo.height),
-            path.stem,
+            key,
         )
-        outdoor = parse_name(path.stem).scene_type == "outdoor"
-        if outdoor if self.edge_filter is None else self.edge_filter:
+        if edge_filter:
             return DepthSample.checked(*sample[:2], without_edge_outliers(sample.depth, sample.valid), *sample[3:])
         return sample
+
+    @classmethod
+    def official_names(cls, path: Path, part: str) -> dict[str, set[str]]:
+        """The names in diode_meta.json of DIODE's devkit, by SPLIT/TYPE.
+
+        Args:
+            path: diode_meta.json.
+            part: "indoors", "outdoor" or "" for both.
+
+        Raises:
+            ValueError: the file is not such a list.
+        """
+        try:
+            return {
+                f"{split}/{kind}": {name for scans in scenes.values() for names in scans.values() for name in names}
+                for split, kinds in json.loads(path.read_bytes()).items()
+                for kind, scenes in kinds.items()
+                if part in (kind, "")
+            }
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} is not DIODE's list of names: {error}") from error

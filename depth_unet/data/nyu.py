@@ -6,25 +6,42 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from depth_unet.data.rgbd import NYU
+from depth_unet.camera import Camera
+from depth_unet.data.dataset import DataOptions, DepthData
+from depth_unet.data.layout import Layout
+from depth_unet.data.origin import Origin
 from depth_unet.data.sample import DepthSample, SampleError
+from depth_unet.data.scoring import NYU_EIGEN
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
-_INSTALL = "reading NYU's .mat files needs h5py and scipy: pip install h5py scipy"
+# Kinect intrinsics of the official toolbox.
+NYU = Layout(
+    camera=Camera(640, 480, 518.86, 519.47, 325.58, 253.74),
+    shown=(10 / 480, 470 / 480, 10 / 640, 630 / 640),
+    farthest=10.0,
+    rule=NYU_EIGEN,
+    mask="in-filled depth without the white frame around the picture",
+    origin=Origin(
+        "NYU Depth V2 (Silberman et al. 2012)",
+        "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
+        "states no licence, and is used for research",
+        "research-only",
+    ),
+)
+_INSTALL = 'reading NYU\'s .mat files needs h5py and scipy: pip install "depth_unet[train]"'
 
 
-class NyuDataset(Dataset):
+class NyuDataset(DepthData):
     """The labelled set: 1449 Kinect frames, 795 to train on and 654 to test, with in-filled depth.
 
-    As in `RgbdFolder`, the Eigen crop and 0.3 to 10 metres are valid. Keys are nyu/NNNN, the 0-based index.
+    Everything within the white frame around a picture is valid, up to 10 metres; scoring counts the Eigen crop alone.
+    Keys are nyu/NNNN, the 0-based index.
 
     Args:
         path: nyu_depth_v2_labeled.mat (HDF5).
         split: "train" or "test", of the official splits.
         splits: splits.mat; by default beside `path`.
-        filled: as in `RgbdFolder`.
 
     Raises:
         FileNotFoundError: one of the files is not there.
@@ -32,13 +49,21 @@ class NyuDataset(Dataset):
         ValueError: unknown split, or not these files.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        split: str = "train",
-        splits: str | os.PathLike | None = None,
-        filled: bool = False,
-    ) -> None:
+    kind = "nyu"
+    usage = "nyu:FILE is nyu_depth_v2_labeled.mat, with splits.mat beside it"
+    rule, mask, origins = NYU.rule, NYU.mask, (NYU.origin,)
+
+    @classmethod
+    def splits_at(cls, path: str) -> tuple[str, ...]:
+        """See `DepthData`."""
+        return tuple(SPLITS)
+
+    @classmethod
+    def open(cls, path: str, part: str, split: str, options: DataOptions) -> "NyuDataset":
+        """See `DepthData`."""
+        return cls(path, split)
+
+    def __init__(self, path: str | os.PathLike, split: str = "train", splits: str | os.PathLike | None = None) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {tuple(SPLITS)}, not {split!r}")
         try:
@@ -46,7 +71,7 @@ class NyuDataset(Dataset):
             from scipy.io.matlab import MatReadError, loadmat
         except ImportError as error:
             raise ImportError(_INSTALL) from error
-        self.path, self.filled = Path(path), filled
+        self.path, self.split = Path(path), split
         splits = self.path.with_name("splits.mat") if splits is None else Path(splits)
         for file in (self.path, splits):
             if not file.is_file():
@@ -67,6 +92,14 @@ class NyuDataset(Dataset):
         """Number of frames."""
         return len(self.indices)
 
+    def key(self, index: int) -> str:
+        """See `DepthData`."""
+        return f"nyu/{self.indices[index]:04d}"
+
+    def files(self, index: int) -> list[Path]:
+        """See `DepthData`."""
+        return [self.path]
+
     def __getitem__(self, index: int) -> DepthSample:
         """One frame.
 
@@ -77,10 +110,9 @@ class NyuDataset(Dataset):
 
         if self._opened is None or self._opened[0] != os.getpid():  # HDF5 handles do not survive a fork
             self._opened = (os.getpid(), h5py.File(self.path))
-        number = self.indices[index]
-        key = f"nyu/{number:04d}"
+        number, key = self.indices[index], self.key(index)
         try:
-            # Matlab counts the other way: (channel, column, row) and (column, row)
+            # Matlab's order of axes: (channel, column, row) and (column, row)
             image = np.ascontiguousarray(self._opened[1]["images"][number].transpose(0, 2, 1))
             depth = np.ascontiguousarray(self._opened[1]["depths"][number].T, np.float32)
         except (OSError, KeyError, ValueError) as error:
@@ -91,9 +123,8 @@ class NyuDataset(Dataset):
             torch.from_numpy(depth)[None],
             NYU.camera.resize(width, height),
             key,
-            self.filled,
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """The open file stays behind when the data set goes to another process."""
+        """Without the open file: HDF5 handles cannot be sent to another process."""
         return self.__dict__ | {"_opened": None}

@@ -1,131 +1,158 @@
-"""Pairs of picture and depth map in a folder or a tar: recordings of one's own, NYU Depth V2 frames, ..."""
+"""Pairs of picture and depth map in a folder or a tar: one's own recordings, frames of benchmarks, ..."""
 
 import io
 import json
 import os
 import tarfile
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch.utils.data import Dataset
 
 from depth_unet.camera import Camera
+from depth_unet.data.dataset import DataOptions, DepthData
+from depth_unet.data.layout import Layout
+from depth_unet.data.nyu import NYU
+from depth_unet.data.origin import ORIGIN_FILE, OWN_RECORDINGS, Origin, parse_origin
 from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.images import SUFFIXES, read_photo, to_tensor
 
 CAMERA_FILE = "camera.json"
-METRES_PER_UNIT = 0.001  # of integer depth maps
+UNIT_KEY = "metres_per_unit"
+METRES_PER_UNIT = 0.001  # of integer depth maps that say nothing else
+LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU}
 
 
-class Layout(NamedTuple):
-    """What is known about the frames of a recording device.
+def parse_unit(text: str | float) -> float:
+    """Metres of one step of an integer depth map, given as a number or a fraction such as "1/5000".
 
-    Args:
-        camera: intrinsics of a frame.
-        scored: (top, bottom, left, right): the part of a frame whose depth is to be trusted.
-        filled: the same, with what was filled in around it: everything but the white frame around the picture.
-        depth_range: (nearest, farthest) metres that count.
+    Raises:
+        ValueError: not a positive number.
     """
-
-    camera: Camera
-    scored: tuple[int, int, int, int]
-    filled: tuple[int, int, int, int]
-    depth_range: tuple[float, float]
-
-    def sample(self, image: torch.Tensor, depth: torch.Tensor, camera: Camera, key: str, filled: bool) -> DepthSample:
-        """A frame, of which `scored` or `filled` is valid; all of it if it has another size.
-
-        Raises:
-            SampleError: no pixel has a valid depth.
-        """
-        if depth.shape[1:] != (self.camera.height, self.camera.width):
-            return DepthSample.checked(image, depth, torch.ones_like(depth, dtype=torch.bool), camera, key)
-        nearest, farthest = self.depth_range
-        valid = (depth >= nearest) & (depth <= farthest)
-        top, bottom, left, right = self.filled if filled else self.scored
-        trusted = torch.zeros_like(valid)
-        trusted[:, top:bottom, left:right] = True
-        return DepthSample.checked(image, depth, valid & trusted, camera, key)
+    try:
+        unit = float(Fraction(str(text)))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        unit = 0.0
+    if not 0 < unit < float("inf"):
+        raise ValueError(f"metres per unit must be a positive number or fraction, e.g. 0.001 or 1/5000, not {text!r}")
+    return unit
 
 
-# Kinect intrinsics of the official toolbox; the crop of Eigen et al. 2014, outside which depth is only in-filled.
-NYU = Layout(Camera(640, 480, 518.86, 519.47, 325.58, 253.74), (45, 471, 41, 601), (10, 470, 10, 630), (0.3, 10.0))
-
-
-class RgbdFolder(Dataset):
+class RgbdFolder(DepthData):
     """Pictures with depth maps of the same size.
 
     A depth map is found beside its picture, as NAME.png/.npy next to NAME.jpg or as NAME_depth.png/.npy, or in a
-    folder `depth` next to the picture's folder (`rgb`, `image`, `images` or `color`). Integer depth maps are in
-    units of `metres_per_unit`, .npy of floats in metres; 0, NaN and infinity mean "not measured".
+    folder `depth` next to the picture's folder (`rgb`, `image`, `images` or `color`). .npy of floats are in metres;
+    0, NaN and infinity mean "not measured". A file camera.json holds the fields of `Camera` and may hold
+    `metres_per_unit`; it applies to the folder that it lies in and to those below. A file origin.json in the root
+    holds an `Origin`.
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.
-        camera: intrinsics of all pictures; else those of the nearest camera.json (the fields of `Camera`) beside a
-            picture or above it, else those of NYU where `layout` is that, else EXIF, else `Camera.assumed`.
-        metres_per_unit: of integer depth maps.
-        layout: "nyu" scores 640x480 Kinect frames in the Eigen crop and 0.3-10 m, the rest is marked invalid;
-            "auto" does so for files in a folder called nyu; "plain" never.
-        filled: for training: all but the white frame around a picture is valid. Around the crop depth is no
-            measurement, but a network that is trained without it says nonsense along the edges of a picture.
+        camera: intrinsics of all pictures; else those of the nearest camera.json, else those of `layout`, else EXIF,
+            else `Camera.assumed`.
+        metres_per_unit: of integer depth maps where camera.json does not say; None: 1/1000.
+        layout: "nyu" for frames of NYU Depth V2: the Kinect's camera, the white frame around a picture is invalid,
+            and scoring counts the Eigen crop; "plain" for everything else.
+        origin: of a folder or tar without origin.json.
 
     Raises:
         FileNotFoundError: no such path, or no pair in it.
-        ValueError: not a readable tar, unknown layout, unusable camera.json.
+        ValueError: not a readable tar, unknown layout, unusable camera.json or origin.json.
     """
+
+    kind, parts = "rgbd", tuple(name for name, layout in LAYOUTS.items() if layout)
+    usage = (
+        "rgbd:PATH is a folder or tar of pictures with 16-bit PNG or .npy (m) depth maps, rgbd/nyu:PATH one of frames "
+        "of NYU Depth V2"
+    )
+
+    @classmethod
+    def splits_at(cls, path: str) -> tuple[str, ...]:
+        """See `DepthData`."""
+        return ("all",)
+
+    @classmethod
+    def open(cls, path: str, part: str, split: str, options: DataOptions) -> "RgbdFolder":
+        """See `DepthData`."""
+        unit, origin = options.metres_per_unit, options.origin
+        return cls(path, metres_per_unit=unit, layout=part or "plain", origin=origin)
 
     def __init__(
         self,
         path: str | os.PathLike,
         camera: Camera | None = None,
-        metres_per_unit: float = METRES_PER_UNIT,
-        layout: str = "auto",
-        filled: bool = False,
+        metres_per_unit: float | None = None,
+        layout: str = "plain",
+        origin: Origin | None = None,
     ) -> None:
-        if layout not in ("auto", "nyu", "plain"):
-            raise ValueError(f"layout must be auto, nyu or plain, not {layout!r}")
-        self.files = _Tar(Path(path)) if Path(path).is_file() else _Folder(Path(path))
-        self.pairs = _find_pairs(self.files.names)
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
+        self._files = _Tar(Path(path)) if Path(path).is_file() else _Folder(Path(path))
+        self.pairs = _find_pairs(self._files.names)
         if not self.pairs:
             raise FileNotFoundError(
                 f"no pair of picture and depth map in {path}: expected NAME.jpg beside NAME.png, NAME.npy, "
                 "NAME_depth.png or NAME_depth.npy, or folders rgb/ and depth/"
             )
-        self.metres_per_unit = metres_per_unit
-        self.layout = layout
-        self.filled = filled
+        self.metres_per_unit = METRES_PER_UNIT if metres_per_unit is None else parse_unit(metres_per_unit)
         self.camera = camera
-        self.cameras = self._read_cameras()
+        self.layout = LAYOUTS[layout]
+        self.origins = (self._read_origin() or (self.layout.origin if self.layout else origin or OWN_RECORDINGS),)
+        if self.layout:
+            self.rule, self.mask = self.layout.rule, self.layout.mask
+        self.cameras, self.units = self._read_cameras()
+        self.hints = self._hints()
 
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.pairs)
 
-    def paths(self, index: int) -> list[Path]:
-        """The files that a pair is read from: its own two, or the tar that holds them."""
-        if isinstance(self.files, _Tar):
-            return [self.files.path]
-        return [self.files.root / name for name in self.pairs[index]]
+    def key(self, index: int) -> str:
+        """The picture's name in the folder or tar, without suffix."""
+        return str(PurePosixPath(self.pairs[index][0]).with_suffix(""))
 
-    def layout_of(self, picture: str) -> Layout | None:
-        """The known layout of a picture, given its name in the folder or tar."""
-        folders = (*self.files.folders, *PurePosixPath(picture).parts[:-1])
-        return NYU if self.layout == "nyu" or (self.layout == "auto" and "nyu" in folders) else None
+    def files(self, index: int) -> list[Path]:
+        """The pair's own two files, or the tar that holds them."""
+        return self._files.paths(self.pairs[index])
 
-    def _read_cameras(self) -> dict[PurePosixPath, Camera]:
-        """The cameras of the folders that have a camera.json."""
-        cameras = {}
-        for name in sorted(self.files.names):
+    def _read_origin(self) -> Origin | None:
+        if ORIGIN_FILE not in self._files.names:
+            return None
+        return parse_origin(self._files.read(ORIGIN_FILE), ORIGIN_FILE)
+
+    def _read_cameras(self) -> tuple[dict[PurePosixPath, Camera], dict[PurePosixPath, float]]:
+        """Cameras and units of the folders that have a camera.json."""
+        cameras, units = {}, {}
+        for name in sorted(self._files.names):
+            folder = PurePosixPath(name).parent
             if PurePosixPath(name).name == CAMERA_FILE:
                 try:
-                    camera = Camera.from_dict(json.loads(self.files.read(name)))
-                    cameras[PurePosixPath(name).parent] = camera.checked(camera.width, camera.height)
-                except ValueError as error:
+                    values = json.loads(self._files.read(name))
+                    unit = values.pop(UNIT_KEY, None) if isinstance(values, dict) else None
+                    if unit is not None:
+                        units[folder] = parse_unit(unit)
+                    if values or unit is None:  # a file may hold the unit alone
+                        camera = Camera.from_dict(values)
+                        cameras[folder] = camera.checked(camera.width, camera.height)
+                except (ValueError, RecursionError) as error:
                     raise ValueError(f"{name} cannot be used: {error}") from error
-        return cameras
+        return cameras, units
+
+    def _hints(self) -> tuple[str, ...]:
+        folders = {part.lower() for part in (*self._files.folders, *PurePosixPath(self.pairs[0][0]).parts[:-1])}
+        if self.layout or "nyu" not in folders or self.origins != (OWN_RECORDINGS,):
+            return ()
+        try:
+            with _opened(self._files.read(self.pairs[0][0]), self.pairs[0][0]) as image:
+                is_kinect = image.size == (NYU.camera.width, NYU.camera.height)
+        except (OSError, ValueError):
+            return ()  # named when the pair is read
+        text = "640x480 pictures in a folder named nyu: if they are frames of NYU Depth V2, name them rgbd/nyu:PATH"
+        return (text,) if is_kinect else ()
 
     def __getitem__(self, index: int) -> DepthSample:
         """One sample; its key is the picture's name without suffix.
@@ -134,9 +161,9 @@ class RgbdFolder(Dataset):
             SampleError: a file is damaged, sizes differ, or no pixel is valid.
         """
         picture, depth_name = self.pairs[index]
-        key = str(PurePosixPath(picture).with_suffix(""))
+        key = self.key(index)
         try:
-            with _opened(self.files.read(picture), picture) as image:
+            with _opened(self._files.read(picture), picture) as image:
                 photo = read_photo(image)
             depth = self._read_depth(depth_name)
         except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
@@ -144,9 +171,7 @@ class RgbdFolder(Dataset):
         height, width = photo.height, photo.width
         if depth.shape != (height, width):
             raise SampleError(f"{key}: depth map {depth.shape} does not fit the picture {(height, width)}")
-        layout = self.layout_of(picture)
-        near = (self.cameras[f] for f in PurePosixPath(picture).parents if f in self.cameras)
-        camera = self.camera or next(near, layout.camera if layout else None)
+        camera = self.camera or _nearest(self.cameras, picture) or (self.layout.camera if self.layout else None)
         if camera is not None:
             camera = camera.resize(width, height)
         elif photo.focal_35mm:
@@ -155,12 +180,12 @@ class RgbdFolder(Dataset):
             camera = Camera.assumed(width, height)
         target = torch.from_numpy(depth)[None]
         image = to_tensor(photo.image, (height, width))
-        if layout is not None:
-            return layout.sample(image, target, camera, key, self.filled)
+        if self.layout is not None:
+            return self.layout.sample(image, target, camera, key)
         return DepthSample.checked(image, target, torch.ones_like(target, dtype=torch.bool), camera, key)
 
     def _read_depth(self, name: str) -> np.ndarray:
-        content = self.files.read(name)
+        content = self._files.read(name)
         if name.endswith(".npy"):
             depth = np.load(io.BytesIO(content), allow_pickle=False)
         else:
@@ -170,8 +195,14 @@ class RgbdFolder(Dataset):
                 depth = np.array(image)
         if depth.ndim == 3 and depth.shape[2] == 1:
             depth = depth[:, :, 0]
-        scale = self.metres_per_unit if np.issubdtype(depth.dtype, np.integer) else 1.0
+        is_integer = np.issubdtype(depth.dtype, np.integer)
+        scale = (_nearest(self.units, name) or self.metres_per_unit) if is_integer else 1.0
         return depth.astype(np.float32) * np.float32(scale)
+
+
+def _nearest(by_folder: dict[PurePosixPath, Any], name: str) -> Any | None:
+    """What belongs to the nearest folder above a file."""
+    return next((by_folder[folder] for folder in PurePosixPath(name).parents if folder in by_folder), None)
 
 
 class _Folder:
@@ -183,6 +214,9 @@ class _Folder:
         self.root = root
         self.folders = root.resolve().parts
         self.names = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+    def paths(self, names: tuple[str, ...]) -> list[Path]:
+        return [self.root / name for name in names]
 
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
@@ -201,6 +235,9 @@ class _Tar:
         except tarfile.TarError as error:
             raise ValueError(f"{path.name} is not an uncompressed tar: {error}") from error
         self.names = set(self.places)
+
+    def paths(self, names: tuple[str, ...]) -> list[Path]:
+        return [self.path]
 
     def read(self, name: str) -> bytes:
         offset, size = self.places[name]

@@ -1,29 +1,39 @@
-"""Prepared data: compact shards, tars in the manner of WebDataset with an index beside each, read at random.
+"""Prepared data: compact shards, WebDataset tars with an index beside each, for random access.
 
-What `python -m train.prepare` writes and `--data prepared:DIR` reads. A sample is three files of one name in a tar:
-NAME.jpg, NAME.depth.png (16-bit, the logarithm of depth) and NAME.json (key and camera). Any WebDataset reader can
-stream them; `ShardDataset` finds sample `index` with one read.
+`python -m train.prepare` writes them and `--data prepared:DIR` reads them. A sample is three files of one name in a
+tar: NAME.jpg, NAME.depth.png (16-bit, the logarithm of depth) and NAME.json (key and camera). Any WebDataset reader
+can stream them; `ShardDataset` reads sample `index` with one access.
 """
 
 import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import fsspec
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 
 from depth_unet.camera import Camera
+from depth_unet.data.dataset import DataOptions, DepthData
+from depth_unet.data.diode import DiodeDataset
+from depth_unet.data.nyu import NYU
+from depth_unet.data.origin import EARLIER_MODEL, OWN_RECORDINGS, Origin
 from depth_unet.data.sample import DepthSample, SampleError
+from depth_unet.data.scoring import RULES, WHOLE_FRAME
 from depth_unet.images import read_photo, to_tensor
 
 MANIFEST = "dataset.json"
 FORMAT = "depth_unet shards 1"
 PARTS = ("jpg", "depth.png", "json")
+# What version 0.1.0 wrote for an origin, here and in the run.json of a training run.
+ORIGINS_OF_0_1 = {
+    "nyu_depth_v2": NYU.origin,
+    "diode": DiodeDataset.origins[0],
+    "own_recordings": OWN_RECORDINGS,
+    "earlier_model": EARLIER_MODEL,
+}
 
 # Code 0 is "no measurement", code c is NEAREST * exp(STEP * (c - 1)) metres. Rounding changes a depth by at most
 # STEP / 2, 0.025%, at any distance; finer steps would only store the sensor's noise, and larger files.
@@ -83,12 +93,11 @@ def decode_sample(picture: bytes, depth: bytes, about: bytes) -> DepthSample:
     return DepthSample(image, metres, valid, Camera.from_dict(described["camera"]), described["key"])
 
 
-class ShardDataset(Dataset):
+class ShardDataset(DepthData):
     """Prepared data, by index, in the order of the data they were prepared from.
 
     Args:
-        root: the folder that `train.prepare` wrote, or its URL for fsspec, e.g. hf://datasets/OWNER/NAME: a sample
-            is then fetched with one ranged request when it is asked for.
+        root: the folder that `train.prepare` wrote.
         split: "train", "val" or "test".
 
     Raises:
@@ -96,42 +105,52 @@ class ShardDataset(Dataset):
         ValueError: preparing did not finish, a shard is cut off, or the format is another one.
     """
 
+    kind, is_prepared = "prepared", True
+    usage = "prepared:DIR is what train.prepare wrote"
+
+    @classmethod
+    def splits_at(cls, path: str) -> tuple[str, ...]:
+        """See `DepthData`."""
+        return tuple(read_manifest(Path(path))["splits"])
+
+    @classmethod
+    def open(cls, path: str, part: str, split: str, options: DataOptions) -> "ShardDataset":
+        """See `DepthData`."""
+        return cls(path, split)
+
     def __init__(self, root: str | os.PathLike, split: str = "train") -> None:
-        self.root = os.fspath(root)
-        self._remote = "://" in self.root
-        self._opened: tuple[int, Any, str] | None = None
-        try:
-            manifest = json.loads(self._read(MANIFEST))
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"no prepared data in {self.root}: write them with python -m train.prepare"
-            ) from None
-        if manifest.get("format") != FORMAT:
-            raise ValueError(f"{self.root}/{MANIFEST} is of {manifest.get('format')!r}, this program reads {FORMAT!r}")
-        if not manifest["finished"]:
-            raise ValueError(f"{self.root} is not fully prepared: run the same train.prepare command again")
-        self.splits: list[str] = list(manifest["splits"])
-        self.origin: list[str] = manifest["origin"]  # the data sets whose terms apply
-        if split not in self.splits:
-            raise FileNotFoundError(f"{self.root} has no split {split!r}, but {', '.join(self.splits)}")
-        self.shards: list[str] = manifest["splits"][split]
+        self.root, self.split = Path(root), split
+        manifest = read_manifest(self.root)
+        splits = manifest["splits"]
+        if split not in splits:
+            raise FileNotFoundError(f"{self.root} has no split {split!r}, but {', '.join(splits)}")
+        rule, self.mask, self.origins, self.hints = _about(manifest, split)
+        self.rule = RULES[rule]
+        self.shards: list[str] = splits[split]
         keys: list[str] = []
         places: list[list[int]] = []
         for number, shard in enumerate(self.shards):
-            index = json.loads(self._read(index_name(shard)))
-            if not self._remote:
-                size = (Path(self.root) / shard).stat().st_size
-                if size != index["bytes"]:
-                    raise ValueError(f"{shard} has {size} bytes instead of {index['bytes']}: copy or prepare it again")
+            index = json.loads((self.root / index_name(shard)).read_bytes())
+            size = (self.root / shard).stat().st_size
+            if size != index["bytes"]:
+                raise ValueError(f"{shard} has {size} bytes instead of {index['bytes']}: copy or prepare it again")
             keys += index["keys"]
             places += [[number, *place] for place in index["places"]]
         self.keys = keys
-        # One array, which processes that read share, instead of many small objects, which they would copy.
+        # One array, which reading processes share, instead of many small objects, which they would copy.
         self.places = np.array(places, np.int64).reshape(-1, 1 + 2 * len(PARTS))
 
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.keys)
+
+    def key(self, index: int) -> str:
+        """The key in the data that it was prepared from."""
+        return self.keys[index]
+
+    def files(self, index: int) -> list[Path]:
+        """The shard that holds it."""
+        return [self.root / self.shards[self.places[index, 0]]]
 
     def __getitem__(self, index: int) -> DepthSample:
         """One sample; its key is that of the data it was prepared from.
@@ -143,7 +162,9 @@ class ShardDataset(Dataset):
         starts, sizes = places[::2], places[1::2]
         begin, end = starts[0], starts[-1] + sizes[-1]  # the three files lie one after the other: one read
         try:
-            content = self._read(self.shards[shard], begin, end)
+            with (self.root / self.shards[shard]).open("rb") as file:
+                file.seek(begin)
+                content = file.read(end - begin)
             if len(content) != end - begin:
                 raise ValueError(f"{self.shards[shard]} is cut off")
             files = (content[start - begin : start - begin + size] for start, size in zip(starts, sizes, strict=True))
@@ -151,19 +172,51 @@ class ShardDataset(Dataset):
         except (OSError, SyntaxError, ValueError, KeyError) as error:
             raise SampleError(f"{self.keys[index]}: {error}") from error
 
-    def _read(self, name: str, begin: int = 0, end: int | None = None) -> bytes:
-        if not self._remote:
-            with (Path(self.root) / name).open("rb") as file:
-                file.seek(begin)
-                return file.read(-1 if end is None else end - begin)
-        if self._opened is None or self._opened[0] != os.getpid():  # connections do not survive a fork
-            self._opened = (os.getpid(), *fsspec.core.url_to_fs(self.root))
-        _, files, base = self._opened
-        return files.cat_file(f"{base}/{name}", begin or None, end)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Connections stay behind when the data set goes to another process."""
-        return self.__dict__ | {"_opened": None}
+def read_manifest(root: Path) -> dict[str, Any]:
+    """The manifest of prepared data.
+
+    Raises:
+        FileNotFoundError: no prepared data there.
+        ValueError: of another format, or preparing did not finish.
+    """
+    try:
+        manifest = json.loads((root / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"no prepared data in {root}: write them with python -m train.prepare") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else manifest
+        raise ValueError(f"{root / MANIFEST} has the format {found!r}, this version reads {FORMAT!r}")
+    if not manifest["finished"]:
+        raise ValueError(f"{root} is not fully prepared: run the same train.prepare command again")
+    return manifest
+
+
+class _About(NamedTuple):
+    rule: str
+    mask: str
+    origins: tuple[Origin, ...]
+    hints: tuple[str, ...]
+
+
+def _about(manifest: dict[str, Any], split: str) -> _About:
+    """How a split is scored and where it comes from, also from a manifest of version 0.1.0."""
+    if "rules" in manifest:
+        origins = tuple(map(Origin.from_dict, manifest["origins"]))
+        return _About(manifest["rules"][split], manifest["masks"][split], origins, ())
+    origins = tuple(ORIGINS_OF_0_1[name] for name in manifest["origin"])
+    if origins == (NYU.origin,):
+        return _About(NYU.rule.name, NYU.mask, origins, ())
+    source, _, part = manifest["settings"]["source"].partition("/")
+    if source != "diode":
+        return _About(WHOLE_FRAME.name, DepthData.mask, origins, ())
+    rule = f"diode-{part}" if part else "diode"
+    everywhere = manifest["settings"]["edge_filter"]
+    if not (everywhere or (everywhere is None and part != "indoors")):
+        return _About(rule, DepthData.mask, origins, ())
+    mask = f"{DepthData.mask} without false depths at edges" + ("" if everywhere else " outdoors")
+    hint = "version 0.1.0 prepared it: its validation masks are edge-filtered, those of today are not"
+    return _About(rule, mask, origins, (hint,) if split != "train" else ())
 
 
 def index_name(shard: str) -> str:

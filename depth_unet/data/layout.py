@@ -1,0 +1,40 @@
+"""What is known about the frames of a recording device or benchmark, whatever file format holds them."""
+
+from typing import NamedTuple
+
+import torch
+
+from depth_unet.camera import Camera
+from depth_unet.data.origin import Origin
+from depth_unet.data.sample import DepthSample
+from depth_unet.data.scoring import ScoringRule, box
+
+
+class Layout(NamedTuple):
+    """Facts that the files do not hold.
+
+    Args:
+        camera: intrinsics of a frame.
+        shown: (top, bottom, left, right) as fractions: the part of a frame that is picture.
+        farthest: metres; greater depths are not measurements.
+        rule: how such frames are scored.
+        mask: the masks in words.
+        origin: of the data set.
+    """
+
+    camera: Camera
+    shown: tuple[float, float, float, float]
+    farthest: float
+    rule: ScoringRule
+    mask: str
+    origin: Origin
+
+    def sample(self, image: torch.Tensor, depth: torch.Tensor, camera: Camera, key: str) -> DepthSample:
+        """A frame of which all measurements within the picture are valid.
+
+        Raises:
+            SampleError: no pixel has a valid depth.
+        """
+        valid = torch.zeros_like(depth, dtype=torch.bool)
+        valid[(..., *box(self.shown, *depth.shape[-2:]))] = True
+        return DepthSample.checked(image, depth, valid & (depth <= self.farthest), camera, key)
