@@ -18,7 +18,7 @@ SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 # Kinect intrinsics of the official toolbox.
 NYU = Layout(
     camera=Camera(640, 480, 518.86, 519.47, 325.58, 253.74),
-    shown=(10 / 480, 470 / 480, 10 / 640, 630 / 640),
+    shown=(10 / 480, 471 / 480, 10 / 640, 630 / 640),  # down to the last row of the Eigen crop
     farthest=10.0,
     rule=NYU_EIGEN,
     mask="in-filled depth without the white frame around the picture",

@@ -5,7 +5,7 @@ import json
 import os
 import tarfile
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -213,7 +213,8 @@ class _Folder:
             raise FileNotFoundError(f"no folder or tar at {root}")
         self.root = root
         self.folders = root.resolve().parts
-        self.names = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+        found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        self.names = {name.as_posix() for name in found if not _is_hidden(name)}
 
     def paths(self, names: tuple[str, ...]) -> list[Path]:
         return [self.root / name for name in names]
@@ -231,7 +232,8 @@ class _Tar:
         try:
             with tarfile.open(path, "r:") as archive:
                 # Some archives call their files ./NAME.
-                self.places = {str(PurePosixPath(m.name)): (m.offset_data, m.size) for m in archive if m.isfile()}
+                found = ((PurePosixPath(member.name), member) for member in archive if member.isfile())
+                self.places = {str(name): (m.offset_data, m.size) for name, m in found if not _is_hidden(name)}
         except tarfile.TarError as error:
             raise ValueError(f"{path.name} is not an uncompressed tar: {error}") from error
         self.names = set(self.places)
@@ -247,6 +249,10 @@ class _Tar:
         if len(content) != size:
             raise OSError(f"{name} is cut off in {self.path.name}")
         return content
+
+
+def _is_hidden(name: PurePath) -> bool:
+    return any(part.startswith(".") for part in name.parts)
 
 
 def _opened(content: bytes, name: str) -> Image.Image:

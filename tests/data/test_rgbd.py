@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from PIL import Image
 from scenes import render, write_rgbd
 
 from depth_unet import Camera, RgbdFolder
+from depth_unet.data import open_data
+from depth_unet.data.origin import OWN_RECORDINGS, Origin
 from depth_unet.data.sample import SampleError
 
 SIZE = (24, 32)
@@ -156,50 +157,109 @@ def nyu_frame(root: Path) -> np.ndarray:
     return depth
 
 
-def test_nyu_scores_the_eigen_crop(tmp_path: Path) -> None:
-    nyu_frame(tmp_path / "nyu" / "train")
-    wanted = np.zeros((480, 640), bool)
-    wanted[45:471, 41:601] = True
-    wanted[100, 100:102] = False
-    for path in (tmp_path, tmp_path / "nyu", tmp_path / "nyu" / "train", packed(tmp_path / "nyu", "nyu")):
-        sample = RgbdFolder(path)[0]
-        np.testing.assert_array_equal(sample.valid[0].numpy(), wanted)
-        assert sample.camera == Camera(640, 480, 518.86, 519.47, 325.58, 253.74)
+EIGEN, WITHIN_THE_FRAME = (slice(45, 471), slice(41, 601)), (slice(10, 471), slice(10, 630))
 
 
-def test_what_was_filled_in_around_the_crop_can_be_trained_on(tmp_path: Path) -> None:
-    nyu_frame(tmp_path / "nyu")
-    scored, filled = RgbdFolder(tmp_path)[0], RgbdFolder(tmp_path, filled=True)[0]
-    wanted = np.zeros((480, 640), bool)
-    wanted[10:470, 10:630] = True  # all but the white frame
-    wanted[100, 100:102] = False
-    np.testing.assert_array_equal(filled.valid[0].numpy(), wanted)
-    assert filled.camera == scored.camera and scored.valid.sum() < wanted.sum()
-    plain = [RgbdFolder(tmp_path, layout="plain", filled=choice)[0].valid for choice in (True, False)]
-    assert plain[0].equal(plain[1])
+def expected_mask(box: tuple[slice, slice], *holes: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros((480, 640), bool)
+    mask[box] = True
+    for place in holes:
+        mask[place] = False
+    return mask
 
 
-def test_the_layout_can_be_said(tmp_path: Path) -> None:
-    nyu_frame(tmp_path / "nyu")
-    plain = RgbdFolder(tmp_path, layout="plain")[0]
-    assert plain.valid.all() and plain.camera == Camera.assumed(640, 480)
-    shutil.move(tmp_path / "nyu", tmp_path / "kinect")
-    assert RgbdFolder(tmp_path)[0].valid.all()
-    assert not RgbdFolder(tmp_path, layout="nyu")[0].valid[0, 0, 0]
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_frames_of_nyu_are_asked_for_by_name(tmp_path: Path, kind: str) -> None:
+    nyu_frame(tmp_path / "kinect")
+    path = tmp_path / "kinect" if kind == "folder" else packed(tmp_path / "kinect")
+    data = open_data(f"rgbd/nyu:{path}")
+    assert data[0].camera == data.scored(0).camera == Camera(640, 480, 518.86, 519.47, 325.58, 253.74)
+    beyond = (100, 101)  # 12 m
+    np.testing.assert_array_equal(data[0].valid[0].numpy(), expected_mask(WITHIN_THE_FRAME, beyond))
+    np.testing.assert_array_equal(data.scored(0).valid[0].numpy(), expected_mask(EIGEN, beyond))
+    assert data.rule.name == "nyu-eigen" and data.origins[0].weights == "research-only" and not data.hints
+
+
+def test_a_folder_named_nyu_is_like_any_other(tmp_path: Path) -> None:
+    nyu_frame(tmp_path / "home" / "nyu" / "mine")
+    for path in (tmp_path / "home", tmp_path / "home" / "nyu" / "mine", packed(tmp_path / "home" / "nyu", "NYU")):
+        data = open_data(f"rgbd:{path}")
+        assert data[0].valid.all() and data.scored(0).valid.all() and data[0].camera == Camera.assumed(640, 480)
+        assert data.origins == (OWN_RECORDINGS,) and data.rule.name == "whole-frame"
+        (hint,) = data.hints
+        assert "rgbd/nyu:" in hint and hint in data.describe()
+
+
+def test_the_hint_is_for_kinect_frames_only(tmp_path: Path) -> None:
+    write(tmp_path / "nyu", "a.jpg", "a.png")
+    assert not open_data(f"rgbd:{tmp_path / 'nyu'}").hints
     with pytest.raises(ValueError, match="sunrgbd"):
         RgbdFolder(tmp_path, layout="sunrgbd")
 
 
 def test_the_real_frames(shared: Path) -> None:
-    data = RgbdFolder(shared / "data" / "nyu_val.tar")
+    data = open_data(f"rgbd/nyu:{shared / 'data' / 'nyu_val.tar'}")
     assert len(data) == 130
     for index in (0, 64, 129):
-        sample = data[index]
-        assert sample.image.shape == (3, 480, 640)
+        sample = data.scored(index)
+        assert sample.image.shape == (3, 480, 640) and sample.key == data.key(index)
         assert sample.key.startswith("nyu/val/") and sample.camera.fx == 518.86
         depth = sample.depth[sample.valid]
         assert 0.5 < depth.min() and depth.max() <= 10 and sample.valid.float().mean() > 0.7
         assert not sample.valid[0, :45].any() and not sample.valid[0, :, 601:].any()
+
+
+# --- units and origins -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("unit", "steps"), [("1/5000", 5000), (0.0002, 5000), ("1/256", 256), (".0001", 10000)])
+def test_a_unit_of_the_command_or_of_the_data(tmp_path: Path, unit: str | float, steps: int) -> None:
+    root = write(tmp_path / "data", "a.jpg", "a.npy", depth=np.rint(DEPTH * steps).astype(np.uint16))
+    given = RgbdFolder(root, metres_per_unit=unit)
+    np.testing.assert_allclose(given[0].depth[0], DEPTH, atol=1 / steps)
+    assert f"median depth {np.median(DEPTH):.2f} m" in given.describe()
+    for content in ({"metres_per_unit": unit}, {**CAMERA.to_dict(), "metres_per_unit": unit}):
+        (root / "camera.json").write_text(json.dumps(content))
+        for data in (RgbdFolder(root), RgbdFolder(root, metres_per_unit=0.01), RgbdFolder(packed(root))):
+            np.testing.assert_allclose(data[0].depth[0], DEPTH, atol=1 / steps)
+            assert data[0].camera == (CAMERA if len(content) > 1 else Camera.assumed(32, 24))
+
+
+@pytest.mark.parametrize("unit", ["0", "-1", "1/0", "nan", "inf", "a millimetre", "", None, [1]])
+def test_a_unit_that_is_none(tmp_path: Path, unit: object) -> None:
+    root = write(tmp_path, "a.jpg", "a.png")
+    if unit is not None:
+        with pytest.raises(ValueError, match="metres per unit"):
+            RgbdFolder(root, metres_per_unit=unit)
+        (root / "camera.json").write_text(json.dumps({"metres_per_unit": unit}))
+        with pytest.raises(ValueError, match=r"camera\.json cannot be used: metres per unit"):
+            RgbdFolder(root)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_origin(tmp_path: Path, pack: bool) -> None:
+    root = write(tmp_path / "data", "a.jpg", "a.png")
+    given = Origin("from the command", weights="mit")
+    assert RgbdFolder(root).origins == (OWN_RECORDINGS,) and RgbdFolder(root, origin=given).origins == (given,)
+    own = Origin("Rooms", "rooms.example", "CC BY 4.0", "mit")
+    (root / "origin.json").write_text(json.dumps(own._asdict()))
+    path = packed(root) if pack else root
+    assert RgbdFolder(path, origin=given).origins == (own,)  # the data's own file goes first
+    assert open_data(f"rgbd/nyu:{path}").origins == (own,)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"title": ""}', '{"title": "a", "weights": "gpl"}', '{"titel": "a"}'])
+def test_an_unusable_origin_is_refused(tmp_path: Path, content: str) -> None:
+    root = write(tmp_path, "a.jpg", "a.png")
+    (root / "origin.json").write_text(content)
+    with pytest.raises(ValueError, match=r"origin\.json cannot be used"):
+        RgbdFolder(root)
+
+
+def test_hidden_files_are_no_data(tmp_path: Path) -> None:
+    root = write(tmp_path / "data", "a.jpg", "a.png", ".b.jpg", ".b.png", ".trash/c.jpg", ".trash/c.png")
+    for path in (root, packed(root)):
+        assert [data.key(0) for data in (RgbdFolder(path),)] == ["a"] and len(RgbdFolder(path)) == 1
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------------

@@ -1,12 +1,8 @@
 """Prepared data: how exact they are, and how they are read."""
 
 import gc
-import http.server
 import json
 import pickle
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +11,23 @@ import torch
 from torch.utils.data import DataLoader
 
 from depth_unet import Camera, DepthSample
+from depth_unet.data import DepthData
 from depth_unet.data.sample import SampleError
 from depth_unet.data.shards import MANIFEST, ShardDataset, decode_depth, decode_sample, encode_depth, encode_sample
 from train.prepare import Settings, prepare
 
 
-class Ramps(torch.utils.data.Dataset):
+class Ramps(DepthData):
     """Smooth pictures with depths from 0.3 to 300 metres and a hole."""
 
-    def __init__(self, folder: Path, count: int = 7) -> None:
-        self.path, self.count = folder / "source", count
-        self.path.write_text("")
+    def __init__(self, count: int = 7) -> None:
+        self.count = count
 
     def __len__(self) -> int:
         return self.count
+
+    def key(self, index: int) -> str:
+        return f"walk/frame.{index}"
 
     def __getitem__(self, index: int) -> DepthSample:
         rng = torch.Generator().manual_seed(index)
@@ -38,14 +37,14 @@ class Ramps(torch.utils.data.Dataset):
         valid = torch.ones(1, 48, 64, dtype=torch.bool)
         valid[:, 10:20, 5 + index : 30] = False
         camera = Camera(64, 48, 55.5 + index, 57.25, 31.0, 24.0)
-        return DepthSample.checked(image, depth, valid, camera, f"walk/frame.{index}")
+        return DepthSample.checked(image, depth, valid, camera, self.key(index))
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ramps]:
     folder = tmp_path_factory.mktemp("prepared")
-    source = Ramps(folder)
-    assert prepare({"train": source, "val": Ramps(folder, 2)}, Settings("ramps", shard=3), folder / "out") == []
+    source = Ramps()
+    assert prepare({"train": source, "val": Ramps(2)}, Settings("ramps", shard=3), folder / "out") == []
     return folder / "out", source
 
 
@@ -65,7 +64,7 @@ def test_what_is_no_measurement_stays_none():
 
 
 def test_a_sample_survives():
-    sample = Ramps.__getitem__(None, 3)
+    sample = Ramps(4)[3]
     again = decode_sample(*encode_sample(sample).values())
     assert (again.key, again.camera) == (sample.key, sample.camera)
     assert torch.equal(again.valid, sample.valid)
@@ -77,7 +76,9 @@ def test_a_sample_survives():
 def test_random_access_in_the_sources_order(prepared: tuple[Path, Ramps]):
     folder, source = prepared
     samples = ShardDataset(folder)
-    assert samples.splits == ["train", "val"] and len(samples.shards) == 3 and len(samples) == len(source)
+    assert (
+        samples.splits_at(str(folder)) == ("train", "val") and len(samples.shards) == 3 and len(samples) == len(source)
+    )
     for index in (6, 0, 3, 2):
         assert samples[index].key == samples.keys[index] == source[index].key
         torch.testing.assert_close(samples[index].depth, source[index].depth, rtol=3e-4, atol=0)
@@ -103,50 +104,6 @@ def test_webdataset_reads_the_shards(prepared: tuple[Path, Ramps]):
         sample = decode_sample(files["jpg"], files["depth.png"], files["json"])
         assert sample.key == source[index].key
     gc.collect()
-
-
-class _Ranges(http.server.SimpleHTTPRequestHandler):
-    """Serves ranges of files, as hubs do, and counts what it sends."""
-
-    sent: list[int] = []
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            return self.send_error(404)
-        content = path.read_bytes()
-        self.send_response(206 if "Range" in self.headers else 200)
-        if "Range" in self.headers:
-            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
-            total, content = len(content), content[int(first) : int(last) + 1]
-            self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.sent.append(len(content))  # before the client can know
-        self.wfile.write(content)
-
-
-@pytest.fixture
-def served(prepared: tuple[Path, Ramps]) -> Iterator[str]:
-    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
-    _Ranges.sent.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Ranges, directory=prepared[0])) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_a_remote_sample_is_one_small_request(prepared: tuple[Path, Ramps], served: str):
-    there, here = ShardDataset(served), ShardDataset(prepared[0])
-    before = len(_Ranges.sent)
-    assert torch.equal(there[5].depth, here[5].depth)
-    assert len(_Ranges.sent) == before + 1
-    assert _Ranges.sent[-1] < (prepared[0] / here.shards[1]).stat().st_size / 2
 
 
 def test_damage_is_named(prepared: tuple[Path, Ramps], tmp_path: Path):
@@ -178,3 +135,36 @@ def test_what_is_not_ready_is_refused(prepared: tuple[Path, Ramps], tmp_path: Pa
     (tmp_path / MANIFEST).write_text(json.dumps(manifest | {"format": "other 7"}))
     with pytest.raises(ValueError, match="other 7"):
         ShardDataset(tmp_path)
+
+
+# What version 0.1.0 wrote into its manifest of each kind of data, and what it means today.
+OLD = {
+    "nyu": ({"source": "nyu"}, ["nyu_depth_v2"], "nyu-eigen", "in-filled", "research-only", False),
+    "frames of nyu": ({"source": "rgbd"}, ["nyu_depth_v2"], "nyu-eigen", "in-filled", "research-only", False),
+    "pairs": ({"source": "rgbd"}, ["own_recordings"], "whole-frame", "own mask", "unknown", False),
+    "diode": ({"source": "diode"}, ["diode"], "diode", "at edges outdoors", "mit", True),
+    "indoors": ({"source": "diode/indoors"}, ["diode"], "diode-indoors", "own mask", "mit", False),
+    "outdoor": ({"source": "diode/outdoor"}, ["diode"], "diode-outdoor", "at edges outdoors", "mit", True),
+    "all": ({"source": "diode/indoors", "edge_filter": True}, ["diode"], "diode-indoors", "at edges", "mit", True),
+    "off": ({"source": "diode", "edge_filter": False}, ["diode"], "diode", "own mask", "mit", False),
+}
+
+
+@pytest.mark.parametrize("kind", OLD)
+def test_shards_of_0_1_0_are_read(prepared: tuple[Path, Ramps], tmp_path: Path, kind: str):
+    settings, origin, rule, mask, weights, has_hint = OLD[kind]
+    for path in prepared[0].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    old = {name: manifest[name] for name in ("format", "finished", "splits", "samples", "problems")}
+    old |= {
+        "settings": {"size": [384, 512], "quality": 92, "edge_filter": None, "shard": 3} | settings,
+        "origin": origin,
+    }
+    (tmp_path / MANIFEST).write_text(json.dumps(old))
+    for split in ("train", "val"):
+        samples = ShardDataset(tmp_path, split)
+        assert samples.rule.name == rule and mask in samples.mask and ("edges" in samples.mask) == ("edges" in mask)
+        assert [o.weights for o in samples.origins] == [weights] and samples[0].valid.any()
+        assert bool(samples.hints) == (has_hint and split == "val")
+        assert ("edge-filtered" in samples.describe()) == (has_hint and split == "val")
