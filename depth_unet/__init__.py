@@ -12,10 +12,10 @@ from depth_unet.config import DepthUNetConfig
 from depth_unet.data.diode import DiodeDataset
 from depth_unet.data.rgbd import RgbdFolder
 from depth_unet.data.sample import DepthSample
+from depth_unet.engines import open_model
 from depth_unet.losses import DepthLoss, mean_absolute_relative_error, structural_similarity
 from depth_unet.metrics import depth_metrics
 from depth_unet.model import DEFAULT_MODEL, DepthUNet
-from depth_unet.engines import open_model
 from depth_unet.prediction import Prediction
 
 __all__ = [

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from depth_unet.camera import Camera
 from depth_unet.config import DepthUNetConfig
-from depth_unet.metrics import ALIGNMENTS
 from depth_unet.images import ImageSource, Photo, read_photo, to_tensor
+from depth_unet.metrics import ALIGNMENTS
 from depth_unet.prediction import Prediction
 
 _MOST_ELONGATED = 3.0  # pictures longer than this are squeezed to it: the network has seen nothing like them

@@ -223,19 +223,19 @@ def compare_with_meta(names: dict[str, set[str]], sources: dict[str, DepthData])
     Returns:
         What is missing or not in the list, and notes on whole parts that are missing.
     """
-    found = {split: {source.key(index) for index in range(len(source))} for split, source in sources.items()}
+    found: dict[str, set[str]] = {}
+    for split, source in sources.items():
+        for index in range(len(source)):
+            found.setdefault(f"{split}/{source.part_of(index)}", set()).add(source.key(index))
     problems, notes = [], []
-    listed: dict[str, set[str]] = {}
-    for group, wanted in sorted(names.items()):
+    for group in sorted({*names, *found}):
         split = group.partition("/")[0]
-        listed[split] = listed.get(split, set()) | wanted
-        here = wanted & found.get(split, set())
-        if not here:
+        wanted, keys = names.get(group, set()), found.get(group, set())
+        if not keys:
             notes.append(f"{group} is missing as a whole: {len(wanted)} samples")
             continue
-        problems += [Problem(split, key, "missing", "in the official list") for key in sorted(wanted - here)]
-    for split, keys in found.items():
-        unlisted = sorted(keys - listed.get(split, set()))
+        problems += [Problem(split, key, "missing", "in the official list") for key in sorted(wanted - keys)]
+        unlisted = sorted(keys - wanted)
         problems += [
             Problem(split, key, "unlisted", "not in the official list; prepared all the same") for key in unlisted
         ]

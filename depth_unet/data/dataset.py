@@ -104,6 +104,10 @@ class DepthData(Dataset):
         """Name of a sample, without reading it."""
         return f"{index:06d}"
 
+    def part_of(self, index: int) -> str:
+        """Which of `parts` a sample belongs to; "" where the data have none."""
+        return ""
+
     def files(self, index: int) -> list[Path]:
         """The files that a sample is read from."""
         return []

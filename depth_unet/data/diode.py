@@ -162,6 +162,10 @@ class DiodeDataset(DepthData):
         """The official name."""
         return self.pictures[index].stem
 
+    def part_of(self, index: int) -> str:
+        """Its scene type."""
+        return parse_name(self.key(index)).scene_type
+
     def files(self, index: int) -> list[Path]:
         """Picture, depth map and mask."""
         picture = self.pictures[index]
@@ -173,7 +177,7 @@ class DiodeDataset(DepthData):
         Raises:
             SampleError: a file of the sample is missing, damaged or has no valid pixel.
         """
-        outdoor = parse_name(self.key(index)).scene_type == "outdoor"
+        outdoor = self.part_of(index) == "outdoor"
         return self._read(index, outdoor and self.split == "train" if self.edge_filter is None else self.edge_filter)
 
     def unscored(self, index: int) -> DepthSample:

@@ -1,5 +1,6 @@
 """Scores are those of whole pictures, predicted as a user would, each frame counted once."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -11,11 +12,12 @@ import torch
 from PIL import Image
 from scenes import write_diode, write_rgbd
 
-from benchmarks.peers import open_model
-from depth_unet import DepthUNet, Prediction, RgbdFolder, depth_metrics
+from depth_unet import DEFAULT_MODEL, DepthUNet, Prediction, RgbdFolder, depth_metrics, open_model
+from depth_unet.data import Part, open_data
 from depth_unet.data.sample import SampleError
+from depth_unet.data.scoring import RULES, ScoringRule
 from depth_unet.metrics import ALIGNMENTS, METRICS
-from train.card import fill
+from train.documents import fill, filled, markdown_table
 from train.evaluate import (
     Centre,
     Frame,
@@ -23,30 +25,40 @@ from train.evaluate import (
     evaluate,
     interval,
     main,
-    markdown_table,
     mean_over_frames,
+    measure,
+    metrics_table,
     predict_samples,
     score,
     worst_frames,
 )
 
+RULE = ScoringRule("test", 0.3, 10.0)
+
 
 @pytest.fixture
-def data(tmp_path: Path) -> RgbdFolder:
-    return RgbdFolder(write_rgbd(tmp_path / "data", 5))
+def root(tmp_path: Path) -> Path:
+    return write_rgbd(tmp_path / "data", 5)
 
 
-def test_samples_are_predicted_as_their_files_are(tiny_model: DepthUNet, data: RgbdFolder) -> None:
+@pytest.fixture
+def data(root: Path) -> RgbdFolder:
+    opened = RgbdFolder(root)
+    opened.rule = RULE
+    return opened
+
+
+def test_samples_are_predicted_as_their_files_are(tiny_model: DepthUNet, data: RgbdFolder, root: Path) -> None:
     got = list(predict_samples(tiny_model, data, batch_size=2))
     assert [sample.key for sample, _ in got] == [f"{n:04d}" for n in range(5)]
     for number, (sample, prediction) in enumerate(got):
-        path = data.files.root / f"{number:04d}.jpg"
+        path = root / f"{number:04d}.jpg"
         np.testing.assert_allclose(prediction.depth, tiny_model.predict(path, sample.camera).depth, rtol=1e-4)
 
 
 def test_every_frame_counts_once_and_the_same(tiny_model: DepthUNet, data: RgbdFolder) -> None:
-    frames = evaluate(tiny_model, data, cap=(0.3, 10.0), batch_size=2)
-    assert [frame.key for frame in frames] == [f"{n:04d}" for n in range(5)]
+    frames, missed = evaluate(tiny_model, data, batch_size=2)
+    assert not missed and [frame.key for frame in frames] == [f"{n:04d}" for n in range(5)]
     means = mean_over_frames(frames)
     assert list(means) == list(ALIGNMENTS)
     wanted = []
@@ -64,11 +76,11 @@ def test_a_frame_that_cannot_be_scored_is_named(tiny_model: DepthUNet, data: Rgb
     sample = data[2]
     (pair,) = predict_samples(tiny_model, [sample])
     with pytest.raises(SampleError, match="^0002: no valid pixel"):
-        score(*pair, ("none",), (100.0, 200.0))
+        score(*pair, ("none",), ScoringRule("far", 100.0, 200.0))
     broken = pair[1].depth.copy()
     broken[10, 10] = np.nan
     with pytest.raises(SampleError, match="^0002: .*not finite"):
-        score(sample, replace(pair[1], depth=broken), ("none",), (0.3, 10.0))
+        score(sample, replace(pair[1], depth=broken), ("none",), RULE)
 
 
 def test_masked_pixels_do_not_score(tiny_model: DepthUNet, data: RgbdFolder) -> None:
@@ -77,7 +89,7 @@ def test_masked_pixels_do_not_score(tiny_model: DepthUNet, data: RgbdFolder) -> 
     valid = torch.zeros_like(sample.valid)
     valid[:, :30, :40] = True
     part = sample._replace(valid=valid, depth=sample.depth.where(valid, 9.0))
-    got = score(part, pair[1], ("none",), (0.3, 10.0)).metrics["none"]
+    got = score(part, pair[1], ("none",), RULE).metrics["none"]
     wanted = depth_metrics(pair[1].depth[:30, :40], sample.depth[0, :30, :40].numpy(), min_depth=0.3, max_depth=10.0)
     assert got == pytest.approx(wanted)
 
@@ -92,7 +104,7 @@ def saved(tiny_model: DepthUNet, tmp_path: Path) -> Path:
 
 
 def test_the_command_prints_writes_and_fills_in(
-    saved: Path, data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture
+    saved: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     card, output = tmp_path / "card.md", tmp_path / "deep" / "scores.json"
     card.write_text("# Card\n<!-- metrics -->\nold\n<!-- /metrics -->\nend\n")
@@ -100,7 +112,7 @@ def test_the_command_prints_writes_and_fills_in(
         "--model",
         str(saved),
         "--data",
-        f"rgbd:{data.files.root}",
+        f"rgbd:{root}",
         "--output",
         str(output),
         "--card",
@@ -109,8 +121,13 @@ def test_the_command_prints_writes_and_fills_in(
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     scores = json.loads(output.read_text())
-    assert scores["data"] == "data" and "5 frames" in scores["protocol"] and len(scores["frames"]) == 5
-    table = markdown_table(scores["metrics"])
+    assert scores["data"] == "data" and len(scores["frames"]) == 5 and scores["missed"] == []
+    assert scores["protocol"] == (
+        "5 frames of data (split all), whole frames, prediction at full resolution; scoring rule whole-frame: whole "
+        "frame, true depth 0.001 to 80 m; mask: the data set's own mask; mean over frames"
+    )
+    assert scores["sha256"] == hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    table = metrics_table(scores["metrics"])
     assert table in printed and table in card.read_text() and "old" not in card.read_text()
     for align in ALIGNMENTS:
         frames = [frame["metrics"][align]["rmse"] for frame in scores["frames"]]
@@ -136,31 +153,74 @@ def test_the_command_scores_diode(saved: Path, tmp_path: Path) -> None:
         (["--data", "kitti:/tmp"], "KIND:PATH"),
         (["--data", "rgbd:/no/such/place"], "/no/such/place"),
         (["--model", "./no/model"], "no/model"),
-        (["--min-depth", "50", "--max-depth", "60"], "0000: no valid pixel"),
+        (["--min-depth", "50", "--max-depth", "60"], "not one of 5 frames .* 0000: no valid pixel"),
         (["--min-depth", "5", "--max-depth", "1"], "min_depth"),
+        (["--split", "val"], "no split 'val', only all"),
+        (["--origin", "no_origin.json"], "no_origin.json"),
         (["--card", "no_card.md"], "no_card.md"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(
-    saved: Path, data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture, change: list[str], words: str
+    saved: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, change: list[str], words: str
 ) -> None:
-    given = ["--model", str(saved), "--data", f"rgbd:{data.files.root}", "--output", str(tmp_path / "x.json"), *change]
+    given = ["--model", str(saved), "--data", f"rgbd:{root}", "--output", str(tmp_path / "x.json"), *change]
     assert main(given) == 2
     error = capsys.readouterr().err.split("\r")[-1].strip()
     assert error.startswith("error: ") and re.search(words, error) and "\n" not in error
 
 
-def test_a_corrupt_sample_is_named(
-    saved: Path, data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture
+def test_a_corrupt_sample_is_named_and_the_rest_scored(
+    saved: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    Image.new("RGB", (9, 9)).save(data.files.root / "0003.png")
-    given = ["--model", str(saved), "--data", f"rgbd:{data.files.root}", "--output", str(tmp_path / "x.json")]
-    assert main(given) == 2
-    assert "error: 0003: " in capsys.readouterr().err
-    assert not (tmp_path / "x.json").exists()
+    Image.new("RGB", (9, 9)).save(root / "0003.png")
+    output = tmp_path / "x.json"
+    assert main(["--model", str(saved), "--data", f"rgbd:{root}", "--output", str(output)]) == 1
+    printed, scores = capsys.readouterr(), json.loads(output.read_text())
+    assert "not scored: 0003: " in printed.err and "scored 4 of 5 frames" in printed.out
+    assert scores["protocol"].startswith("4 of 5 frames of data") and len(scores["frames"]) == 4
+    assert [reason.partition(":")[0] for reason in scores["missed"]] == ["0003"]
 
 
-# --- blocks of documents -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("kind", "options", "rule"),
+    [
+        ("rgbd", [], "whole-frame: whole frame, true depth 0.001 to 80 m"),
+        ("rgbd/nyu", [], "nyu-eigen: rows 45:471, columns 41:601 of 480x640, true depth 0.001 to 10 m"),
+        (
+            "rgbd/nyu",
+            ["--max-depth", "5"],
+            "nyu-eigen: rows 45:471, columns 41:601 of 480x640, true depth 0.001 to 5 m",
+        ),
+    ],
+)
+def test_the_protocol_says_what_was_scored(
+    saved: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, options: list[str], rule: str
+) -> None:
+    output = tmp_path / "x.json"
+    given = ["--model", str(saved), "--data", f"{kind}:{root}", "--output", str(output), "--worst", "0", *options]
+    assert main(given) == 0
+    assert f"scoring rule {rule}" in capsys.readouterr().out
+    pixels = json.loads(output.read_text())["frames"][0]["metrics"]["none"]["pixels"]
+    expected = RULES["nyu-eigen" if "nyu" in kind else "whole-frame"]._replace(max_depth=5.0 if options else 80.0)
+    assert pixels == int(expected.applied(RgbdFolder(root, layout=kind[5:] or "plain")[0]).valid.sum())
+
+
+def test_the_shipped_weights_on_real_frames(shared: Path, tmp_path: Path) -> None:
+    """The figures that README quotes, on every tenth frame, so that a change of the protocol shows."""
+    data = open_data(f"rgbd/nyu:{shared / 'data' / 'nyu_val.tar'}")
+    means = measure(open_model(DEFAULT_MODEL), Part(data, range(0, 130, 10))).means["none"]
+    assert (means["abs_rel"], means["delta1"]) == pytest.approx((0.0, 0.0), abs=5e-4)
+
+
+# --- documents ---------------------------------------------------------------------------------------------------
+
+
+def test_a_table() -> None:
+    table = markdown_table(["a", "b|c"], [[1, None], ["x\ny", 0.5]])
+    assert table == "| a | b\\|c |\n|---|---|\n| 1 |  |\n| x y | 0.5 |"
+    with pytest.raises(ValueError, match="3 cells for 2 columns"):
+        markdown_table(["a", "b"], [[1, 2, 3]])
+    assert filled("<!-- a --><!-- /a -->", "a", table).count("\n") == 5
 
 
 def test_fill_replaces_a_block_and_nothing_else(tmp_path: Path) -> None:
@@ -209,7 +269,7 @@ def test_errors_are_told_by_distance(tiny_model: DepthUNet, data: RgbdFolder) ->
     sample = sample._replace(depth=target, valid=torch.ones_like(sample.valid))
     depth = target[0].numpy().copy()
     depth[:, :10] *= 1.5  # the far part is wrong by half
-    frame = score(sample, Prediction(depth, sample.camera), ("none",), (0.3, 10.0))
+    frame = score(sample, Prediction(depth, sample.camera), ("none",), RULE, distances=True)
     near, far = distance_table([frame, frame])
     assert (near["distance"], far["distance"]) == ("1 to 2 m", "4 to 6 m")
     assert near["abs_rel"] == pytest.approx(0, abs=1e-6) and near["delta1"] == 1
@@ -223,7 +283,11 @@ def test_the_worst_come_first() -> None:
 
 
 def test_the_centre_has_its_own_camera(data: RgbdFolder) -> None:
+    data.rule = ScoringRule("top half", 0.3, 10.0, (0.0, 0.5, 0.0, 1.0))
     middle = Centre(data, 0.75)
+    assert torch.equal(
+        middle.scored(0).valid, data.scored(0).valid[:, 9:63, 12:84]
+    )  # the rule's crop is of whole frames
     assert len(middle) == len(data)
     sample, whole = middle[0], data[0]
     assert sample.depth.shape == (1, 54, 72) and torch.equal(sample.depth, whole.depth[:, 9:63, 12:84])
@@ -233,55 +297,12 @@ def test_the_centre_has_its_own_camera(data: RgbdFolder) -> None:
             Centre(data, share)
 
 
-def test_a_peer_is_scored_by_the_same_code(data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """A network that says the brightness of red as disparity, in a file as others hand theirs over."""
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    picture = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 36, 48])
-    disparity = onnx.helper.make_tensor_value_info("disparity", onnx.TensorProto.FLOAT, [1, 1, 36, 48])
-    first = onnx.numpy_helper.from_array(np.array([0]), "first")
-    node = onnx.helper.make_node("Gather", ["image", "first"], ["disparity"], axis=1)
-    graph = onnx.helper.make_graph([node], "red", [picture], [disparity], [first])
-    path = tmp_path / "red.onnx"
-    opset = onnx.helper.make_opsetid("", 17)
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), path)
-
-    frames = evaluate(open_model(str(path)), data)
-    assert all(frame.metrics.keys() == {"scale_shift_disparity"} for frame in frames)
-    for frame, sample in zip(frames, data, strict=True):
-        red = Image.fromarray((sample.image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-        small = np.asarray(red.resize((48, 36), Image.Resampling.BILINEAR), np.float32)[:, :, 0]
-        depth = torch.from_numpy(1 / np.maximum(small, 1e-6))[None, None]
-        depth = torch.nn.functional.interpolate(depth, (72, 96), mode="bilinear")[0, 0].numpy()
-        wanted = depth_metrics(
-            depth, sample.depth[0].numpy(), align="scale_shift_disparity", min_depth=0.3, max_depth=10.0
-        )
-        assert frame.metrics["scale_shift_disparity"]["abs_rel"] == pytest.approx(wanted["abs_rel"], rel=1e-4)
-
-    output = tmp_path / "out.json"
-    arguments = ["--model", str(path), "--data", f"rgbd:{data.files.root}", "--centre", "0.9", "--output", str(output)]
-    assert main([*arguments, "--worst", "1"]) == 0
-    printed = capsys.readouterr().out
-    assert "red.onnx" in printed and "the middle 90.0% of each side" in printed and "| none |" not in printed
-    assert json.loads(output.read_text())["metrics"].keys() == {"scale_shift_disparity"}
-
-
 def test_our_own_onnx_files_are_scored_in_metres(tiny_model: DepthUNet, data: RgbdFolder, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     from depth_unet.engines.onnx_export import export
 
     export(tiny_model, tmp_path / "model.onnx")
-    ours, same = (mean_over_frames(evaluate(m, data)) for m in (tiny_model, open_model(str(tmp_path / "model.onnx"))))
+    models = (tiny_model, open_model(str(tmp_path / "model.onnx")))
+    ours, same = (mean_over_frames(evaluate(model, data)[0]) for model in models)
     assert list(same) == list(ALIGNMENTS)
     assert same["none"]["abs_rel"] == pytest.approx(ours["none"]["abs_rel"], rel=1e-3)
-
-
-def test_fastdepth_in_the_protocols_it_was_published_with(shared: Path) -> None:
-    """Not its published figures, which are of the test frames, but the order of them."""
-    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert, which runs the file, is not installed")
-    peer = open_model(str(shared / "peers" / "fastdepth_224_int8.tflite"))
-    frames = RgbdFolder(shared / "data" / "nyu_val.tar")
-    few = torch.utils.data.Subset(frames, range(0, len(frames), 13))
-    whole, middle = (mean_over_frames(evaluate(peer, data)) for data in (few, Centre(few, 0.912)))
-    assert middle["none"]["abs_rel"] < whole["none"]["abs_rel"] < 0.25
-    assert middle["median"]["delta1"] > middle["none"]["delta1"] > 0.75

@@ -1,7 +1,6 @@
 """`python -m train.prepare`: what it checks, what it writes, and that a kill does no harm."""
 
 import csv
-import hashlib
 import json
 import os
 import resource
@@ -16,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset, Subset
+from scenes import write_rgbd
 
 from benchmarks.diode_layout import write_diode
 from depth_unet import DiodeDataset, RgbdFolder
+from depth_unet.data import Joined, Part
 from depth_unet.data.nyu import NyuDataset
 from depth_unet.data.shards import ShardDataset
 from train import prepare
-from train.card import sources_of
-from train.data import open_split
 from train.prepare import main
+from train.sources import open_training
 
 ROOT = Path(__file__).parents[2]
 BROKEN = {"missing": 0, "corrupt": 1, "no depth": 2, "shape": 3}
@@ -62,12 +61,14 @@ def test_raw_and_prepared_are_equal(diode: Path, prepared: Path):
 
 def test_where_pictures_come_from_is_not_forgotten(diode: Path, prepared: Path):
     """Their terms go into the card of every model trained on them."""
-    assert sources_of(ShardDataset(prepared)) == sources_of(DiodeDataset(diode)) == ["diode"]
+    assert ShardDataset(prepared).origins == DiodeDataset(diode).origins
+    assert [origin.weights for origin in DiodeDataset(diode).origins] == ["mit"]
 
 
 def test_train_opens_both_alike(diode: Path, prepared: Path):
-    raw, quick = (open_split([name], []) for name in (f"diode:{diode}", f"prepared:{prepared}"))
-    assert [len(d) for d in raw] == [len(d) for d in quick] == [6, 4]
+    for name in (f"diode:{diode}", f"prepared:{prepared}"):
+        training, (validation,) = open_training([name], [])
+        assert [len(training), len(validation)] == [6, 4]
 
 
 def test_what_is_wrong_is_reported_by_name(diode: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -97,14 +98,15 @@ def test_what_is_wrong_is_reported_by_name(diode: Path, tmp_path: Path, capsys: 
     assert found == {*names.items(), ("missing", "00090_00000_outdoor_350_050")}
     printed = capsys.readouterr().out
     assert all(name in printed for name in names.values())
-    assert "note: train/indoors is not there at all: 3 samples" in printed
+    assert "note: train/indoors is missing as a whole: 3 samples" in printed
     with pytest.raises(FileNotFoundError):
         ShardDataset(output, "val")
 
 
 def test_every_official_name_is_understood(shared: Path, diode: Path):
     meta = shared / "data/diode_meta.json"
-    problems, notes = prepare.compare_with_meta(meta, {"train": DiodeDataset(diode)}, "all")
+    names = DiodeDataset.official_names(meta, "")
+    problems, notes = prepare.compare_with_meta(names, {"train": DiodeDataset(diode)})
     scenes = [scans for kind in json.loads(meta.read_text())["train"].values() for scans in kind.values()]
     official = [name for scans in scenes for names in scans.values() for name in names]
     kinds = {kind: [p.key for p in problems if p.kind == kind] for kind in ("missing", "unlisted")}
@@ -148,17 +150,17 @@ def test_a_kill_leaves_nothing_that_looks_finished(diode: Path, prepared: Path, 
     )
     try:
         deadline = time.monotonic() + 60
-        while not list(output.glob("*.tar")) and time.monotonic() < deadline:
+        while not list(output.glob("train-?????.tar")) and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    finished = {path.name: path.stat().st_mtime_ns for path in output.glob("*.tar")}
+    finished = {path.name: path.stat().st_mtime_ns for path in output.glob("*-?????.tar")}
     assert 1 <= len(finished) < 5
     with pytest.raises(ValueError, match="not fully prepared"):
         ShardDataset(output)
     assert main(arguments) == 0
-    assert not list(output.glob("*.part"))
+    assert not list(output.glob(".*.part*"))
     assert all((output / name).stat().st_mtime_ns == when for name, when in finished.items())
     for split in ("train", "val"):
         whole, resumed = ShardDataset(prepared, split), ShardDataset(output, split)
@@ -180,19 +182,8 @@ def test_full_disk_is_one_sentence(diode: Path, tmp_path: Path, capsys: pytest.C
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and "train-00000.tar cannot be written" in error
-    assert not [path for path in output.iterdir() if path.suffix in (".tar", ".part")]
+    assert not [path for path in output.iterdir() if path.suffix == ".tar"]
     assert main(arguments) == 0
-
-
-def test_md5_of_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    download = tmp_path / "val.tar.gz"
-    download.write_bytes(b"cut off")
-    assert main(["diode:nowhere", "--output", str(tmp_path / "out"), "--tar", str(download)]) == 2
-    assert "download it again" in capsys.readouterr().err
-    monkeypatch.setitem(prepare.DIODE_MD5, "val.tar.gz", hashlib.md5(b"cut off").hexdigest())
-    prepare.check_md5(download)
-    with pytest.raises(ValueError, match="published sums"):
-        prepare.check_md5(tmp_path / "else.tar")
 
 
 def test_rgbd_folders(tmp_path: Path, photo: Path):
@@ -203,23 +194,26 @@ def test_rgbd_folders(tmp_path: Path, photo: Path):
         Image.fromarray(depth).save(tmp_path / f"frame.{number}_depth.png")
     output = tmp_path / "out"
     assert main([f"rgbd:{tmp_path}", "--output", str(output), "--size", "60x60", "--workers", "0"]) == 0
-    raw, quick = RgbdFolder(tmp_path), ConcatDataset([ShardDataset(output), ShardDataset(output, "val")])
+    raw, quick = RgbdFolder(tmp_path), Joined([ShardDataset(output), ShardDataset(output, "val")])
     assert len(quick) == len(raw) == 3
     for index in range(3):
         expected = raw[index].resize(60, 80)  # its own shape, just large enough
         assert quick[index].key == expected.key and quick[index].camera == expected.camera
         assert torch.equal(quick[index].valid, expected.valid)
         torch.testing.assert_close(quick[index].depth, expected.depth, rtol=1e-3, atol=0)
-    for name in (f"prepared:{output}", f"rgbd:{tmp_path}"):
-        assert [len(part) for part in open_split([name], [])] == [2, 1]
     assert main([f"rgbd:{tmp_path}", "--output", str(tmp_path / "all"), "--holdout", "0", "--workers", "0"]) == 0
-    assert [len(part) for part in open_split([f"prepared:{tmp_path / 'all'}"], [])] == [2, 1]
+    for name in (f"prepared:{output}", f"rgbd:{tmp_path}", f"prepared:{tmp_path / 'all'}"):
+        training, (validation,) = open_training([name], [])
+        assert [len(training), len(validation)] == [2, 1]
 
 
 def test_real_frames_of_nyu(shared: Path, tmp_path: Path):
-    name = f"rgbd:{shared}/data/nyu_val.tar"
-    sources = {split: Subset(part, range(2)) for split, part in prepare.open_sources(name).items()}
-    prepare.prepare(sources, prepare.Settings("rgbd"), tmp_path)
+    name = f"rgbd/nyu:{shared}/data/nyu_val.tar"
+    sources = {split: Part(part, range(2)) for split, part in prepare.open_sources(name).items()}
+    prepare.prepare(sources, prepare.Settings("rgbd/nyu"), tmp_path)
+    eigen = torch.zeros(1, 384, 512, dtype=torch.bool)
+    eigen[:, 36:376, 32:480] = True  # rows 45:471 and columns 41:601 of 480x640
+    assert torch.equal(ShardDataset(tmp_path, "val").scored(0).valid, ShardDataset(tmp_path, "val")[0].valid & eigen)
     for split, source in sources.items():
         for index, sample in enumerate(ShardDataset(tmp_path, split)[i] for i in range(2)):
             expected = prepare.shrunk(source[index], (384, 512))
@@ -247,21 +241,21 @@ def test_official_nyu(labelled: Path, tmp_path: Path):
     import h5py
 
     train, test = NyuDataset(labelled), NyuDataset(labelled, "test")
-    assert [len(train), len(test)] == [3, 2] and sources_of(train) == ["nyu_depth_v2"]
+    assert [len(train), len(test)] == [3, 2] and train.origins[0].weights == "research-only"
     sample = train[1]
     assert sample.key == "nyu/0002" and sample.image.shape == (3, 480, 640)
     with h5py.File(labelled) as file:
         np.testing.assert_array_equal((sample.image[:, 7, 9] * 255).round().numpy(), file["images"][2, :, 9, 7])
         assert sample.depth[0, 100, 200] == file["depths"][2, 200, 100]
-    assert sample.valid.sum() == (471 - 45) * (601 - 41) and not sample.valid[0, 44].any()
-    whole = NyuDataset(labelled, filled=True)[1]
-    assert whole.valid.sum() == (470 - 10) * (630 - 10) and whole.measured_part().valid.all()
+    assert sample.valid.sum() == (471 - 10) * (630 - 10) and sample.measured_part().valid.all()
+    scored = train.scored(1)
+    assert scored.valid.sum() == (471 - 45) * (601 - 41) and not scored.valid[0, 44].any()
     assert sample.camera.fx == 518.86
 
     output = tmp_path / "out"
     assert main([f"nyu:{labelled}", "--output", str(output), "--workers", "2"]) == 0
     assert ShardDataset(output, "test").keys == ["nyu/0001", "nyu/0004"]
-    assert ShardDataset(output)[1].camera == whole.resize(384, 512).camera
+    assert ShardDataset(output)[1].camera == sample.resize(384, 512).camera
 
 
 def test_nyu_that_is_not_there(tmp_path: Path):
@@ -278,3 +272,39 @@ def test_nyu_that_is_not_there(tmp_path: Path):
 def test_mistakes_are_one_sentence(wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main([wrong, "--output", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--meta", "x.json"], ["--metres-per-unit", "0"], ["--origin", "x.json"]])
+def test_wrong_options_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture, options: list[str]):
+    write_rgbd(tmp_path / "data", 1)
+    arguments = [f"rgbd:{tmp_path / 'data'}", "--output", str(tmp_path / "out"), *options]
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:  # argparse
+        code = stopped.code
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert code == 2 and "error: " in error and not (tmp_path / "out").exists()
+
+
+def test_units_and_origin_go_into_the_shards(tmp_path: Path):
+    root = write_rgbd(tmp_path / "data", 2)
+    (tmp_path / "origin.json").write_text('{"title": "Mine", "terms": "CC0", "weights": "mit"}')
+    arguments = [f"rgbd:{root}", "--metres-per-unit", "1/500", "--origin", str(tmp_path / "origin.json")]
+    assert main([*arguments, "--output", str(tmp_path / "out"), "--workers", "0"]) == 0
+    raw, quick = RgbdFolder(root)[0], ShardDataset(tmp_path / "out")
+    torch.testing.assert_close(quick[0].depth, 2 * raw.depth, rtol=1e-3, atol=0)
+    assert [origin.title for origin in quick.origins] == ["Mine"]
+    assert main([f"rgbd:{root}", "--output", str(tmp_path / "out"), "--workers", "0"]) == 2  # would mix two units
+
+
+def test_two_processes_do_not_write_to_one_folder(diode: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "out").mkdir()
+    hold = "import sys, filelock as f; k = f.FileLock(sys.argv[1]); k.acquire(); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "out" / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        arguments = [f"diode:{diode}", "--output", str(tmp_path / "out"), "--workers", "0"]
+        assert main(arguments) == 2 and "another process" in capsys.readouterr().err
+        other.kill()
+    assert main(arguments) == 0  # the lock of a killed process does not stay
