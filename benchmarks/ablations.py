@@ -13,12 +13,11 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.training import train
-from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet import DepthUNet, DepthUNetConfig, data
 from depth_unet.files import write_json
-from train.card import fill
+from train import evaluate
 from train.config import TrainConfig
-from train.data import HELP, open_data
-from train.evaluate import evaluate, interval, mean_over_frames
+from train.documents import fill, markdown_table
 
 HERE = Path(__file__).parent
 EPOCHS, SIZE = 10, "96x128"  # ten, as in the paper
@@ -114,8 +113,8 @@ def arguments(row: Row, options: argparse.Namespace) -> list[str]:
     """The options of `python -m train` for one row."""
     given = ["--epochs", str(row.epochs), "--validate-every", str(row.epochs), "--input-size", row.size]
     given += ["--encoder", row.encoder, "--val-data", options.val_data]
-    for data in options.data:
-        given += ["--data", data]
+    for name in options.data:
+        given += ["--data", name]
     if row.pretrained:
         given += ["--encoder-weights", str(options.encoders / ENCODERS[row.encoder])]
     for name, value in (BASE | row.options).items():
@@ -129,33 +128,39 @@ def arguments(row: Row, options: argparse.Namespace) -> list[str]:
 
 def measure(model: DepthUNet, options: argparse.Namespace) -> dict:
     """The scores of the table, and the interval of AbsRel."""
-    frames = evaluate(model, open_data(options.val_data, "val"))
-    means = mean_over_frames(frames)
+    measured = evaluate.measure(model, data.open_data(options.val_data))
+    means = measured.means
     return {
+        "sha256": model.sha256,
+        "protocol": measured.protocol,
         **{name: means["none"][name] for name in ("abs_rel", "rmse", "delta1", "median_ratio")},
         **{f"median_{name}": means["median"][name] for name in ("abs_rel", "delta1")},
-        "interval": interval(frames, "abs_rel"),
+        "interval": evaluate.interval(measured.frames, "abs_rel"),
     }
 
 
-def markdown_table(results: dict[str, dict]) -> str:
+def table_of(results: dict[str, dict]) -> str:
     """A row for each training, with its difference to the first."""
-    lines = ["| | changed | AbsRel | | RMSE, m | delta1 | | p/t | median-aligned AbsRel / delta1 |", "|---" * 9 + "|"]
-    base = results.get("base")
+    base, rows = results.get("base"), []
     for result in results.values():
         changes = [f"{result[m] - base[m]:+.4f}" if base and result is not base else "" for m in ("abs_rel", "delta1")]
-        lines.append(
-            f"| {result['group']} | {result['name']} | {result['abs_rel']:.4f} | {changes[0]} | {result['rmse']:.3f} "
-            f"| {result['delta1']:.4f} | {changes[1]} | {result['median_ratio']:.3f} "
-            f"| {result['median_abs_rel']:.4f} / {result['median_delta1']:.4f} |"
-        )
-    return "\n".join(lines)
+        aligned = f"{result['median_abs_rel']:.4f} / {result['median_delta1']:.4f}"
+        accuracy = [
+            f"{result['abs_rel']:.4f}",
+            changes[0],
+            f"{result['rmse']:.3f}",
+            f"{result['delta1']:.4f}",
+            changes[1],
+        ]
+        rows.append([result["group"], result["name"], *accuracy, f"{result['median_ratio']:.3f}", aligned])
+    headings = ["", "changed", "AbsRel", "", "RMSE, m", "delta1", "", "p/t", "median-aligned AbsRel / delta1"]
+    return markdown_table(headings, rows)
 
 
 def main() -> None:
     """Train what is not there, then write the table of all that is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", action="append", required=True, help=HELP)
+    parser.add_argument("--data", action="append", required=True, help=data.usage())
     parser.add_argument("--val-data", required=True, help="KIND:PATH to score on")
     parser.add_argument("--encoders", type=Path, required=True, help="folder with ImageNet weights")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS), help="(default: all)")
@@ -176,7 +181,7 @@ def main() -> None:
             )
     found = {key: options.runs / f"{key}.json" for key in (*ROWS, "flip")}
     results = {key: json.loads(path.read_text()) for key, path in found.items() if path.exists()}
-    table = markdown_table(results)
+    table = table_of(results)
     print(table)
     write_json(HERE / "results" / "ablations.json", results)
     fill(HERE / "ablations.md", "ablations", table)

@@ -6,16 +6,12 @@ changes them little; ratios are of things measured in turns in one run.
 """
 
 import argparse
-import functools
-import http.server
 import json
 import random
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -26,14 +22,13 @@ from benchmarks.diode_layout import write_diode
 from depth_unet import DepthUNet, DepthUNetConfig, DiodeDataset
 from depth_unet.data.shards import PARTS, ShardDataset, decode_sample, encode_sample
 from depth_unet.files import write_json
-from train.card import fill
 from train.config import TrainConfig
+from train.documents import fill, markdown_table
 from train.loop import train_step
 from train.prepare import Settings, open_sources, prepare, shrunk
 from train.views import Views, collate
 
 ROOT = Path(__file__).parent.parent
-LATENCY_S = 0.03  # of the loopback server that stands for a hub
 
 
 def cpu_seconds(read: Callable[[int], object], indices: list[int]) -> float:
@@ -59,57 +54,6 @@ def from_row(row: dict[str, bytes]) -> object:
     return decode_sample(*(row[part.replace(".", "_")] for part in PARTS))
 
 
-class Ranges(http.server.SimpleHTTPRequestHandler):
-    """Files and ranges of them, each after a hub's delay."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        time.sleep(LATENCY_S)
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content = path.read_bytes()
-        total, wanted = len(content), self.headers.get("Range")
-        self.send_response(206 if wanted else 200)
-        if wanted:
-            first, last = wanted.removeprefix("bytes=").split("-")
-            begin, end = int(first), min(int(last) if last else total - 1, total - 1)
-            content = content[begin : end + 1]
-            self.send_header("Content-Range", f"bytes {begin}-{end}/{total}")
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Does not mind clients that have had enough."""
-
-    def handle_error(self, *_: object) -> None:
-        """Quiet."""
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The folder's address."""
-    handler = functools.partial(Ranges, directory=folder)
-    with Server(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
 def rate(items: Iterable[object], warm: int = 1) -> float:
     """Items per second of the wall clock, after the first few."""
     stream = iter(items)
@@ -118,34 +62,6 @@ def rate(items: Iterable[object], warm: int = 1) -> float:
     began = time.perf_counter()
     count = sum(1 for _ in stream)
     return count / (time.perf_counter() - began)
-
-
-def remote_rates(prepared: Path, parquet: Path | None, workers: int) -> dict[str, float]:
-    """Samples per second from a server with a hub's delay: random access to shards, in order from Parquet."""
-    rates = {}
-    with served(prepared) as address:
-        shards = ShardDataset(address)
-        order = random.Random(0).sample(range(len(shards)), len(shards))
-        for number in (0, workers):
-            loader = DataLoader(shards, batch_size=None, sampler=order, num_workers=number)
-            rates[f"shards, random, {number} workers"] = rate(loader)
-    if parquet is not None:
-        import datasets
-
-        with served(parquet.parent) as address:
-            for number in (0, workers):
-                stream = datasets.load_dataset(
-                    "parquet", data_files=f"{address}/{parquet.name}", split="train", streaming=True
-                )
-                loader = DataLoader(stream.map(decoded), batch_size=None, num_workers=min(number, stream.num_shards))
-                rates[f"Parquet, streamed in order, {number} workers"] = rate(loader)
-    return rates
-
-
-def decoded(row: dict[str, bytes]) -> dict[str, torch.Tensor]:
-    """A streamed row as tensors."""
-    sample = from_row(row)
-    return {"image": sample.image, "depth": sample.depth, "valid": sample.valid}
 
 
 def loader_rate(samples: Dataset, model: DepthUNetConfig, workers: int, batch_size: int, count: int) -> float:
@@ -235,11 +151,6 @@ def main() -> None:
             }
             for name, source in sources.items()
         }
-        remote = {}
-        try:
-            remote = remote_rates(folder / "prepared", parquet, max(options.workers))
-        except ImportError as error:
-            print(f"note: no measurement over http: {error}")
         steps = {}
         if options.steps:
             workers = max(1, max(options.workers))
@@ -258,27 +169,23 @@ def main() -> None:
         "over_raw": {name: cost["raw"] / seconds for name, seconds in cost.items()},
         "bytes_per_sample": size,
         "views_per_second": loaded,
-        "remote_samples_per_second": remote,
         "step_over_cached": steps,
     }
-    lines = ["| reading a sample, random order | MB | samples per CPU second | over raw |", "|---|---|---|---|"]
-    for name, seconds in cost.items():
-        lines.append(f"| {name} | {size[name] / 1e6:.2f} | {1 / seconds:.1f} | {cost['raw'] / seconds:.1f} |")
-    heading = " | ".join(f"{number} workers" for number in options.workers)
-    lines += ["", f"| views for training, images/s | {heading} |", "|---" * (len(options.workers) + 1) + "|"]
-    for name, rates in loaded.items():
-        lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in rates.values()) + " |")
-    if remote:
-        lines += ["", f"| from a server {1000 * LATENCY_S:.0f} ms away | samples/s |", "|---|---|"]
-        lines += [f"| {name} | {value:.1f} |" for name, value in remote.items()]
+    reading = [
+        [name, f"{size[name] / 1e6:.2f}", f"{1 / seconds:.1f}", f"{cost['raw'] / seconds:.1f}"]
+        for name, seconds in cost.items()
+    ]
+    tables = [
+        markdown_table(["reading a sample, random order", "MB", "samples per CPU second", "over raw"], reading),
+        markdown_table(
+            ["views for training, images/s", *(f"{number} workers" for number in options.workers)],
+            [[name, *(f"{value:.1f}" for value in rates.values())] for name, rates in loaded.items()],
+        ),
+    ]
     if steps:
-        lines += [
-            "",
-            f"| training step on {result['device']}, data being read / one cached batch | ratio |",
-            "|---|---|",
-        ]
-        lines += [f"| {name} | {value:.2f} |" for name, value in steps.items()]
-    table_text = "\n".join(lines)
+        heading = f"training step on {result['device']}, data being read / one cached batch"
+        tables.append(markdown_table([heading, "ratio"], [[name, f"{value:.2f}"] for name, value in steps.items()]))
+    table_text = "\n\n".join(tables)
     print(table_text)
     (ROOT / "benchmarks/results").mkdir(exist_ok=True)
     write_json(ROOT / "benchmarks/results/data.json", json.loads(json.dumps(result)))

@@ -15,7 +15,7 @@ from benchmarks.diode_layout import Scene, render
 from depth_unet import colorize_depth
 from depth_unet.data.diode import without_edge_outliers
 from depth_unet.files import write_json
-from train.card import fill
+from train.documents import fill, markdown_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,7 +39,7 @@ def picture(scene: Scene, side: int = 128, zoom: int = 5) -> Image.Image:
     panels = {
         "picture": Image.fromarray(scene.picture[part]),
         f"before, {near:.0f} to {far:.0f} m": coloured(scene.depth, scene.mask),
-        "after (grey: taken out, or no depth)": coloured(scene.depth, kept(scene)),
+        "after (grey: removed, or no depth)": coloured(scene.depth, kept(scene)),
         "planted (white)": Image.fromarray((scene.planted[part] * 255).astype(np.uint8)).convert("RGB"),
     }
     size, heading = side * zoom // 2, 18
@@ -71,11 +71,11 @@ def main() -> None:
     result["removed"] = 1 - float(
         np.sum([(s.planted & kept(s)).sum() for s in scenes]) / sum(s.planted.sum() for s in scenes)
     )
-    lines = ["| mask | false depths | mean relative error of the target | true depths kept |", "|---|---|---|---|"]
-    for name, (false, error, true) in rows.items():
-        lines.append(f"| {name} | {false:.3%} | {error:.3%} | {true:.3%} |")
-    text = f"{options.scenes} rendered scenes; {result['removed']:.0%} of the planted depths are taken out."
-    table = "\n".join(lines)
+    text = f"{options.scenes} rendered scenes; {result['removed']:.0%} of the planted false depths are removed."
+    table = markdown_table(
+        ["mask", "false depths", "mean relative error of the target", "true depths kept"],
+        [[name, *(f"{share:.3%}" for share in row)] for name, row in rows.items()],
+    )
     print(f"{text}\n\n{table}")
     picture(max(scenes, key=lambda scene: scene.planted.sum())).save(ROOT / "docs/edge_filter.jpg", quality=92)
     (ROOT / "benchmarks/results").mkdir(exist_ok=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from benchmarks.diode_layout import write_diode
 from benchmarks.training import train
-from train.card import fill, read_history
-from train.data import HELP
+from depth_unet import data
+from train.card import read_history
+from train.documents import fill, markdown_table
 
 DOCS = Path(__file__).parent.parent / "docs"
 EPOCHS, SIZE = 10, "64x96"  # a size at which a CPU trains the plain U-Net in half an hour
@@ -30,21 +31,20 @@ COLUMNS = {
 }
 
 
-def markdown_table(histories: dict[str, list[dict[str, float]]]) -> str:
+def table_of(histories: dict[str, list[dict[str, float]]]) -> str:
     """First, middle and last epoch of each recipe."""
-    titles = [title for title, _ in COLUMNS.values()]
-    lines = ["| | epoch | " + " | ".join(titles) + " |", "|---" * (len(titles) + 2) + "|"]
-    for name, rows in histories.items():
-        for row in (rows[0], rows[len(rows) // 2 - 1], rows[-1]):
-            cells = [format(row[column], form) for column, (_, form) in COLUMNS.items()]
-            lines.append(f"| {name} | {row['epoch']:.0f} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        [name, f"{row['epoch']:.0f}", *(format(row[column], form) for column, (_, form) in COLUMNS.items())]
+        for name, history in histories.items()
+        for row in (history[0], history[len(history) // 2 - 1], history[-1])
+    ]
+    return markdown_table(["", "epoch", *(title for title, _ in COLUMNS.values())], rows)
 
 
 def main() -> None:
     """Train what is not there, then fill the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", action="append", required=True, help=HELP)
+    parser.add_argument("--data", action="append", required=True, help=data.usage())
     parser.add_argument("--val-data", required=True, help="KIND:PATH to score on")
     parser.add_argument("--encoder-weights", required=True, help="of the default recipe")
     parser.add_argument("--runs", type=Path, default=Path("runs/paper"), help="folder of the trainings")
@@ -60,16 +60,16 @@ def main() -> None:
         "paper": ["--preset", "paper"],
         "default": ["--encoder-weights", options.encoder_weights],
     }
-    for place, data in sets.items():
+    for place, named in sets.items():
         histories = {}
         for preset, choices in presets.items():
             output = options.runs / f"{place}_{preset}"
             if not (output / "run.json").exists():
                 length = ["--epochs", str(EPOCHS), "--input-size", SIZE, "--precision", "bf16"]
-                train(output, [*choices, *data, *length])
+                train(output, [*choices, *named, *length])
             histories[preset] = read_history(output / "history.csv")
             shutil.copyfile(output / f"epoch_{EPOCHS:03d}.jpg", DOCS / f"{place}_{preset}.jpg")
-        fill(DOCS / "paper.md", place, markdown_table(histories))
+        fill(DOCS / "paper.md", place, table_of(histories))
 
 
 if __name__ == "__main__":
