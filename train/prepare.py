@@ -247,7 +247,7 @@ def open_sources(name: str, options: DataOptions | None = None, holdout: float =
 
     Args:
         name: see `depth_unet.data.usage`.
-        options: for what the data do not say themselves.
+        options: defaults for facts that the data files do not contain.
         holdout: share at the end of data without splits that becomes "val", as `train` holds it back.
 
     Raises:

@@ -31,7 +31,7 @@ _KNOWN = {name: kind.origins[0] for name, kind in KINDS.items() if kind.origins 
 
 
 class PublishError(RuntimeError):
-    """Nothing, or not all, was published; the message says why and what to do, and never holds a token."""
+    """Publishing failed, wholly or in part; the message gives the reason and what to do, and never contains a token."""
 
 
 class Destination(NamedTuple):
@@ -204,7 +204,7 @@ def _explained(repo: str) -> Iterator[None]:
     try:
         yield
     except (errors.HfHubHTTPError, HTTPError, OSError, ValueError) as error:
-        # Not chained: what the client says may be long, and is not ours to vouch for.
+        # Not chained: the client's own message may be long and may contain addresses.
         raise PublishError(_sentence(error, repo)) from None
 
 

@@ -15,7 +15,7 @@ def open_training(
     Args:
         names: KIND:PATH of the data to train on.
         val_names: KIND:PATH of the data to validate on; the first chooses the checkpoint.
-        options: for what the data do not say themselves.
+        options: defaults for facts that the data files do not contain.
 
     Returns:
         The data to train on, one after the other, and the validations.

@@ -86,7 +86,7 @@ def open_data(name: str, split: str | None = None, options: DataOptions | None =
     Args:
         name: KIND:PATH, see `usage`.
         split: one of `splits_of(name)`; None: the one to score.
-        options: for what the data do not say themselves.
+        options: defaults for facts that the data files do not contain.
 
     Raises:
         ValueError: not of that form, unknown kind or split, or not such data.
@@ -121,7 +121,7 @@ def add_options(parser: Any) -> None:
         "--metres-per-unit",
         type=_unit,
         metavar="M",
-        help=f"rgbd: one step of integer depth maps, e.g. 1/5000, where camera.json does not say  "
+        help=f"rgbd: one step of integer depth maps, e.g. 1/5000, where camera.json has none  "
         f"(default: {METRES_PER_UNIT:g})",
     )
     parser.add_argument(

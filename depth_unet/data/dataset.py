@@ -18,7 +18,7 @@ _LOOKED_AT = 8  # samples behind the median depth of `describe`
 
 
 class DataOptions(NamedTuple):
-    """What a command line says about data sets that do not say it themselves.
+    """Defaults from the command line for facts that the data files do not contain.
 
     Args:
         metres_per_unit: length of one step of an integer depth map, metres; None: 1/1000.
@@ -75,7 +75,7 @@ class DepthData(Dataset):
             path: what follows the colon of KIND:PATH.
             part: what follows the slash of KIND/PART:PATH, or "".
             split: one of `splits_at`.
-            options: for what the data do not say themselves.
+            options: defaults for facts that the data files do not contain.
         """
         raise NotImplementedError
 

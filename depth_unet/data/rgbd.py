@@ -22,7 +22,7 @@ from depth_unet.images import SUFFIXES, read_photo, to_tensor
 
 CAMERA_FILE = "camera.json"
 UNIT_KEY = "metres_per_unit"
-METRES_PER_UNIT = 0.001  # of integer depth maps that say nothing else
+METRES_PER_UNIT = 0.001  # of integer depth maps without another unit
 LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU}
 
 

@@ -1,4 +1,4 @@
-"""A picture with its true depth, and what may be done to both without telling a lie about metres."""
+"""A picture with its depth, and the transformations that keep picture, depth, mask and camera consistent."""
 
 import math
 from typing import NamedTuple
@@ -18,11 +18,11 @@ class NoDepthError(SampleError):
 
 
 class DepthSample(NamedTuple):
-    """One picture with its depth.
+    """One picture with its depth, as data sets return it.
 
     Args:
         image: (3, H, W) float32, RGB in [0, 1].
-        depth: (1, H, W) float32, metres along the optical axis; any value where not valid.
+        depth: (1, H, W) float32, metres along the optical axis; undefined where not valid.
         valid: (1, H, W) bool, where `depth` is a measurement.
         camera: the intrinsics of this picture.
         key: the sample's name in its data set.
@@ -38,7 +38,7 @@ class DepthSample(NamedTuple):
     def checked(
         cls, image: torch.Tensor, depth: torch.Tensor, valid: torch.Tensor, camera: Camera, key: str
     ) -> "DepthSample":
-        """A sample whose mask leaves out every depth that is no measurement (NaN, infinite, not positive).
+        """A sample whose mask excludes every depth that is NaN, infinite or not positive.
 
         Raises:
             SampleError: the sizes differ or, as `NoDepthError`, not one pixel is valid.
@@ -64,7 +64,7 @@ class DepthSample(NamedTuple):
         )
 
     def measured_part(self) -> "DepthSample":
-        """The smallest part that holds every valid pixel: without the frame that some recordings have around them."""
+        """The smallest rectangle that contains every valid pixel; it cuts off the frame around some recordings."""
         rows, columns = (self.valid[0].any(axis).nonzero() for axis in (1, 0))
         top, left = int(rows[0]), int(columns[0])
         return self.crop(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
@@ -88,10 +88,10 @@ class DepthSample(NamedTuple):
         )
 
     def turn(self, pitch: float, yaw: float, roll: float) -> "DepthSample":
-        """What the same camera sees after it was turned on the spot by these angles (degrees, a few at most).
+        """The view of the same camera after a rotation about its centre, by a few degrees at most.
 
-        Nothing moves in space, so this is exact but for what comes into view anew: picture and depth are mirrored
-        in there, and marked invalid.
+        The camera does not move, so this is exact except for what enters the view: picture and depth are mirrored in
+        there, and marked invalid.
 
         Args:
             pitch: up, for positive angles.
@@ -102,7 +102,7 @@ class DepthSample(NamedTuple):
         x = (torch.arange(camera.width, dtype=torch.float64) + 0.5 - camera.cx) / camera.fx
         y = (torch.arange(camera.height, dtype=torch.float64) + 0.5 - camera.cy) / camera.fy
         y, x = torch.meshgrid(y, x, indexing="ij")
-        # The rays of the new picture, as the old camera sees them.
+        # The rays of the new picture in the axes of the old camera.
         rays = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ _rotation(pitch, yaw, roll).T
         ahead = rays[..., 2:].clamp_min(1e-3)
         seen = rays[..., :2] / ahead * torch.tensor([camera.fx, camera.fy]) + torch.tensor([camera.cx, camera.cy])
@@ -113,22 +113,22 @@ class DepthSample(NamedTuple):
 
         return self._replace(
             image=looked_up(self.image, "bilinear", "reflection"),
-            # A point at depth z on the old axis is z / (ray's share along it) away on the new one.
+            # A point at depth z along the old axis has depth z / (the ray's component along it) along the new one.
             depth=looked_up(self.depth, "nearest", "reflection") / ahead[..., 0].float(),
             valid=looked_up(self.valid.float(), "nearest", "zeros") > 0.5,
         )
 
     def to_focal(self, focal_px: float) -> "DepthSample":
-        """The same picture, said to be taken with a focal length of `focal_px` pixels.
+        """The same picture relabelled for a camera with a focal length of `focal_px` pixels.
 
-        What is seen does not change; a longer lens would see it so from farther away: depth grows in proportion.
+        A longer lens takes the same picture from farther away: depth grows in proportion.
         """
         scale = focal_px / self.camera.focal_px
         camera = self.camera._replace(fx=self.camera.fx * scale, fy=self.camera.fy * scale)
         return self._replace(depth=self.depth * scale, camera=camera)
 
     def within(self, min_depth: float, max_depth: float) -> "DepthSample":
-        """The sample with depths outside [min_depth, max_depth] metres marked invalid: left out, not clipped."""
+        """The sample with depths outside [min_depth, max_depth] metres marked invalid; they are excluded, not clipped."""
         return self._replace(valid=self.valid & (self.depth >= min_depth) & (self.depth <= max_depth))
 
 
