@@ -1,23 +1,31 @@
 """Publishing to a hub: the real client, a real server, a real run."""
 
 import contextlib
+import hashlib
 import io
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hub_client import TOKENS, Client, Hub
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, hf_hub_download, snapshot_download
 from PIL import Image
+from scenes import write_rgbd
 
 import train.__main__
-from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet import DEFAULT_MODEL, DepthUNet, DepthUNetConfig
 from train import publish
-from train.card import SOURCES, filled, read_history
+from train.card import read_history
+from train.documents import filled
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,12 +137,18 @@ def test_the_card_holds_what_was_measured(client: Client, run: Path):
     # The validation of the run and the evaluation for the card are the same frames and the same protocol.
     assert found["results"]["abs_rel"] == pytest.approx(row["val_abs_rel"], abs=2e-3)
     assert found["results"]["delta1"] == pytest.approx(row["val_delta1"], abs=5e-3)
-    assert "1 frames of the validation part of recordings" in found["protocol"]
+    assert "1 frames of recordings (split the last tenth of all)" in found["protocol"]
     assert found["card"]["pipeline_tag"] == "depth-estimation" and found["card"]["library_name"] == "depth_unet"
     assert found["card"]["license"] == "unknown"  # of somebody's recordings, nothing is known
     text = (found["folder"] / "README.md").read_text("utf-8")
     assert f"| none | {found['results']['abs_rel']:.4f} |" in text
     assert re.findall(r"<!-- (\w+) -->\n<!-- /\1 -->", text) == []  # no block is left empty
+    weights = hashlib.sha256((run / "best" / "model.safetensors").read_bytes()).hexdigest()
+    assert f"`{weights}`" in text and found["card"]["depth_unet"]["sha256"] == weights
+    assert [origin["title"] for origin in found["card"]["depth_unet"]["trained_on"]] == [
+        "the data of the model that this training continued from",  # of --model, whose folder has no card
+        "recordings of its publisher",
+    ]
 
 
 def test_the_examples_of_the_card_run(client: Client, run: Path, recordings: Path, photo: Path, tmp_path: Path):
@@ -158,13 +172,14 @@ def test_versions_branches_and_proposals(client: Client, run: Path):
     code, said = client.call(command, "publish", options + " --revision trial --trained-on diode", token="owner")
     assert code == 0, said
     trial = client.call(look, "owner/versions", "trial", token="owner")
-    assert trial["card"]["license"] == "mit" and trial["card"]["datasets"] == ["diode"]
+    assert trial["card"]["license"] == "mit"
+    assert [origin["title"][:5] for origin in trial["card"]["depth_unet"]["trained_on"]] == ["DIODE"]
     assert client.call(look, "owner/versions", token="owner")["sha"] == first["sha"]
 
 
 def test_a_stranger_may_propose(client: Client, run: Path):
     before = client.call(commits, "owner/trained")
-    options = f"--model {run} --repo owner/trained --trained-on nyu_depth_v2"
+    options = f"--model {run} --repo owner/trained --trained-on nyu"
     code, said = client.call(command, "publish", options, token="stranger")
     assert code == 2 and "no right to write to owner/trained" in said and "--create-pr" in said
     code, said = client.call(command, "publish", options + " --create-pr", token="stranger")
@@ -222,6 +237,19 @@ def test_a_failed_upload_changes_nothing_and_works_when_repeated(
     assert len(client.call(commits, f"owner/broken-{route}-{how}")) == 2
 
 
+def test_a_push_in_between_is_not_overwritten(hub: Hub, client: Client, run: Path):
+    """The commit names the one that it was prepared for; the hub refuses it when somebody else was quicker."""
+    options = f"--model {run} --repo owner/contested"
+    assert client.call(command, "publish", options, token="owner")[0] == 0
+    hub.break_route("preupload", "push")
+    try:
+        code, said = client.call(command, "publish", options, token="owner")
+    finally:
+        hub.break_route()
+    assert code == 2 and "somebody else changed owner/contested" in said
+    assert client.call(commits, "owner/contested")[0] == "Somebody else's"
+
+
 def test_a_commit_that_could_not_be_tagged_says_so(hub: Hub, client: Client, run: Path):
     hub.break_route("tag", "500")
     try:
@@ -263,6 +291,75 @@ def test_a_model_of_unknown_origin_or_worth_is_not_published(
     arguments = ["--model", str(tmp_path / "model"), "--repo", "me/mine", "--dry-run", str(tmp_path / "dry")]
     assert publish.main(arguments) == 2 and "--trained-on" in capsys.readouterr().err
     assert publish.main([*arguments, "--trained-on", "diode"]) == 2 and "--data" in capsys.readouterr().err
+    assert publish.main([*arguments, "--trained-on", "kitti"]) == 2 and "kitti" in capsys.readouterr().err
+
+
+# --- what the card says of a model -------------------------------------------------------------------------------
+
+
+def card_of(model: Path, folder: Path, *options: str) -> ModelCard:
+    """The card of a dry run."""
+    assert publish.main(["--model", str(model), "--repo", "me/mine", "--dry-run", str(folder), *options]) == 0
+    return ModelCard((folder / "README.md").read_text("utf-8"))
+
+
+def test_the_card_names_the_origins_of_all_data(tiny_config: DepthUNetConfig, tmp_path: Path):
+    terms = {"a": "mit", "b": "research-only"}
+    for name, weights in terms.items():
+        write_rgbd(tmp_path / name, 6)
+        origin = {"title": f"Set {name}", "url": f"{name}.example", "terms": f"terms {name}", "weights": weights}
+        (tmp_path / name / "origin.json").write_text(json.dumps(origin))
+    DepthUNet(tiny_config).save_pretrained(tmp_path / "start")
+    (tmp_path / "start" / "README.md").write_text(
+        "---\ndepth_unet:\n  trained_on:\n  - {title: Set c, url: '', terms: terms c, weights: unknown}\n---\n"
+    )
+    options = f"--data rgbd:{tmp_path / 'a'} --data rgbd:{tmp_path / 'b'} --model {tmp_path / 'start'} --epochs 1"
+    options += f" --batch-size 4 --workers 0 --threads 1 --output {tmp_path / 'run'}"
+    assert train.__main__.main(options.split()) == 0
+    card = card_of(tmp_path / "run", tmp_path / "dry")
+    for name in "ab":
+        assert f"[Set {name}](https://{name}.example): terms {name}." in card.text
+    assert "- Data: Set c: terms c." in card.text and card.data.license_name == "research-only"
+    # And a card of the published folder, which holds no run, repeats them.
+    again = card_of(tmp_path / "dry", tmp_path / "again", "--data", f"rgbd:{tmp_path / 'a'}")
+    assert again.data.to_dict()["depth_unet"] == card.data.to_dict()["depth_unet"]
+
+
+def test_the_shipped_model_can_be_published_as_it_is(recordings: Path, tmp_path: Path):
+    card = card_of(Path(DEFAULT_MODEL), tmp_path / "dry", "--data", f"rgbd:{recordings}")
+    assert card.data.license_name == "research-only" and "NYU Depth V2" in card.text
+    # Its weights are a mean: no epoch's score is theirs.
+    assert "no row of it is the score of these weights" in card.text and "| **" not in card.text
+    assert publish.main(["--model", DEFAULT_MODEL, "--repo", "me/mine", "--dry-run", str(tmp_path / "none")]) == 2
+
+
+def test_a_score_of_other_weights_is_not_quoted(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    shutil.copytree(run, tmp_path / "run")
+    model = DepthUNet.from_pretrained(tmp_path / "run" / "best")
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    model.save_pretrained(tmp_path / "run" / "best")
+    arguments = ["--model", str(tmp_path / "run"), "--repo", "me/mine", "--dry-run", str(tmp_path / "dry")]
+    assert publish.main(arguments) == 2 and "no measurement of these weights" in capsys.readouterr().err
+
+
+def test_the_range_is_that_of_the_canonical_camera(run: Path, tmp_path: Path):
+    text = card_of(run, tmp_path / "dry").text
+    assert "For its canonical camera" in text and "scales with the focal length" in text
+
+
+def test_a_run_that_was_cut_short_can_be_published(tiny_config: DepthUNetConfig, recordings: Path, tmp_path: Path):
+    """Killed without warning after its first validated epoch."""
+    DepthUNet(tiny_config).save_pretrained(tmp_path / "start")
+    options = f"--data rgbd:{recordings} --model {tmp_path / 'start'} --epochs 1000 --batch-size 3 --workers 0"
+    command = [sys.executable, "-m", "train", *options.split(), "--output", str(tmp_path / "run")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "history.csv").is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+    card = card_of(tmp_path / "run", tmp_path / "dry")
+    assert "recordings of its publisher" in card.text and "| none | 0." in card.text
 
 
 @pytest.mark.parametrize("repo", ["nobody", "a/b/c", "/x"])
@@ -271,14 +368,9 @@ def test_a_repository_is_owner_and_name(repo: str, tmp_path: Path, capsys: pytes
     assert "owner/name" in capsys.readouterr().err
 
 
-def test_blocks_are_filled_once(tiny_config: DepthUNetConfig):
-    assert filled("a\n<!-- x -->old<!-- /x -->\nb", "x", "new") == "a\n<!-- x -->\nnew\n<!-- /x -->\nb"
-    for text in ("nothing", "<!-- x --><!-- /x --><!-- x --><!-- /x -->"):
-        with pytest.raises(ValueError, match="must have one block"):
-            filled(text, "x", "new")
-
-
 def test_the_template_is_a_card_with_every_block():
     card = ModelCard((ROOT / "model_card.md").read_text("utf-8"))
     assert card.data.pipeline_tag == "depth-estimation" and card.data.library_name == "depth_unet"
-    assert all(source.weights in ("mit", "research-only", "unknown") for source in SOURCES.values())
+    text = (ROOT / "model_card.md").read_text("utf-8")
+    for block in ("model", "usage", "metrics", "training", "limits", "licence"):
+        assert filled(text, block, "x") != text
