@@ -168,6 +168,10 @@ def test_a_fingerprint_is_of_the_names_in_their_order(tmp_path: Path) -> None:
     assert here.fingerprint() == there.fingerprint()
     changed = {Part(here, indices).fingerprint() for indices in ([0, 1], [1, 0], [0, 1, 2], [0, 2])}
     assert len(changed) == 4 and here.fingerprint() in changed
+    ends = [Toy(2, "val", 1.0) for _ in range(2)]
+    for data_set, names in zip(ends, (("ab", "c"), ("a", "bc")), strict=True):
+        data_set.key = names.__getitem__
+    assert ends[0].fingerprint() != ends[1].fingerprint()
 
 
 def test_a_data_set_is_described_in_a_line(tmp_path: Path) -> None:
@@ -204,7 +208,11 @@ def test_diode_is_scored_on_its_own_mask(tmp_path: Path) -> None:
     train_set, val_set = (open_data(f"diode:{tmp_path}", split) for split in ("train", "val"))
     assert torch.equal(val_set[0].valid, train_set.unscored(0).valid)
     assert train_set[0].valid.sum() < val_set[0].valid.sum() == train_set.unscored(0).valid.sum()
+    for opened in (train_set, Part(train_set, [0]), Joined([train_set])):  # scoring data that are trained on, too
+        assert torch.equal(opened.scored(0).valid, val_set.scored(0).valid)
     asked = open_data(f"diode:{tmp_path}", "val", DataOptions(edge_filter=True))
+    _, (validation,) = open_training([f"diode:{tmp_path}"], [], DataOptions(edge_filter=True))
+    assert torch.equal(validation[0].valid, asked[0].valid)
     assert torch.equal(asked.scored(0).valid, train_set[0].valid & asked.rule.applied(train_set[0]).valid)
     assert "without false depths" in asked.mask and "without" not in val_set.mask
     never = open_data(f"diode:{tmp_path}", "train", DataOptions(edge_filter=False))

@@ -177,6 +177,8 @@ def test_frames_of_nyu_are_asked_for_by_name(tmp_path: Path, kind: str) -> None:
     beyond = (100, 101)  # 12 m
     np.testing.assert_array_equal(data[0].valid[0].numpy(), expected_mask(WITHIN_THE_FRAME, beyond))
     np.testing.assert_array_equal(data.scored(0).valid[0].numpy(), expected_mask(EIGEN, beyond))
+    (tmp_path / "kinect" / "camera.json").write_text(json.dumps(Camera.from_fov(640, 480, 80).to_dict()))
+    assert open_data(f"rgbd/nyu:{tmp_path / 'kinect'}")[0].camera == Camera.from_fov(640, 480, 80)  # known better
     assert data.rule.name == "nyu-eigen" and data.origins[0].weights == "research-only" and not data.hints
 
 
