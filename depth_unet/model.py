@@ -225,7 +225,7 @@ class DepthUNet(nn.Module, Predictor):
         except SafetensorError as error:
             # In a cache the file is a link: its target must be deleted, or it is found again.
             raise ValueError(
-                f"{model}: {WEIGHTS_FILE} is damaged or not whole ({error}). Delete "
+                f"{model}: {WEIGHTS_FILE} is damaged or not whole ({error}): delete "
                 f"{(found.folder / WEIGHTS_FILE).resolve()} and download it again"
             ) from error
         built = cls(config)

@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     for worker in sorted({row["worker"] for row in rows}):
         own = [row["seconds"] for row in rows if row["worker"] == worker]
         print(f"worker {worker}: {len(own)} photos, {len(own) / sum(own):.2f} images/s")
-    done = f"{len(rows) - len(failed)} of {len(photos)} photos done in {seconds:.0f} s, including the start of the workers"
+    done = f"{len(rows) - len(failed)} of {len(photos)} photos done in {seconds:.0f} s including start-up"
     print(f"{done}, results in {options.output}" + (f"; {len(failed)} failed" if failed else ""))
     return 1 if failed else 0
 

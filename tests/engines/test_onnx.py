@@ -90,7 +90,7 @@ def test_calibration_photos_are_spread_over_a_folder(tmp_path: Path, photo: Path
     assert [path.name for path in calibration_photos(tmp_path, 4)] == ["0.jpg", "3.jpg", "6.jpg", "9.jpg"]
     assert len(calibration_photos(tmp_path, 99)) == 10
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no pictures"):
+    with pytest.raises(FileNotFoundError, match="no images"):
         calibration_photos(tmp_path / "empty")
 
 
@@ -101,7 +101,7 @@ def test_other_files_are_refused(file: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="damaged"):
         OnnxDepthUNet(tmp_path / "half.onnx")
     graph = onnx.load(file)
-    for about, wanted in (({}, "is no DepthUNet"), ({"depth_unet_config": '{"encoder": 3}'}, "cannot be used")):
+    for about, wanted in (({}, "is not a DepthUNet"), ({"depth_unet_config": '{"encoder": 3}'}, "cannot be used")):
         del graph.metadata_props[:]
         onnx.helper.set_model_props(graph, about)
         onnx.save(graph, tmp_path / "other.onnx")
@@ -112,7 +112,7 @@ def test_other_files_are_refused(file: Path, tmp_path: Path):
 def test_a_folder_with_the_file_loads(file: Path, photo: Path):
     loaded = OnnxDepthUNet.from_pretrained(file.parent, threads=1)
     assert loaded.name == file.parent.name and loaded.predict(photo).depth.shape == (120, 160)
-    with pytest.raises(FileNotFoundError, match=r"holds no model\.onnx"):
+    with pytest.raises(FileNotFoundError, match=r"contains no model\.onnx"):
         OnnxDepthUNet.from_pretrained(file.parent.parent)
 
 
