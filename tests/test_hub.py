@@ -123,6 +123,14 @@ def test_weights_arrive_byte_for_byte(hub: Hub, home: Path, client: Client, publ
     assert (cached / "model.safetensors").read_bytes() == (models["second"] / "model.safetensors").read_bytes()
 
 
+def test_all_files_are_of_one_commit(hub: Hub, client: Client, models: dict[str, Path], tmp_path: Path):
+    first = client.call(push_two_versions, "owner/moving", models["first"], models["second"], token="owner")
+    hub.break_route("resolve", "moved")
+    tensors, _, commit = client.call(load, "owner/moving", cache_dir=tmp_path)
+    assert same(tensors, models["second"]) and commit != first
+    assert client.call(load, "owner/moving", cache_dir=tmp_path)[2] == first, "main has moved between two downloads"
+
+
 @pytest.mark.parametrize("kind", ["tag", "commit"])
 def test_an_older_version_by_its(kind: str, client: Client, published: str, models: dict[str, Path]):
     tensors, _, commit = client.call(load, REPO, revision="v1" if kind == "tag" else published)
