@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.peers import open_model
+from benchmarks.peers import open_any
 from depth_unet import DEFAULT_MODEL
 from depth_unet.files import write_json
 from train.card import fill, sources_of
@@ -58,7 +58,7 @@ def main() -> None:
     rows, intervals, left_out = {}, {}, []
     for name, model in contenders.items():
         try:
-            opened = open_model(str(model))
+            opened = open_any(str(model))
         except (ImportError, FileNotFoundError) as error:
             left_out.append(f"{name}: {type(error).__name__}, see --help")
             continue

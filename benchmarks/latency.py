@@ -25,12 +25,12 @@ from matplotlib.figure import Figure
 from torch.utils.data import Dataset, Subset
 
 from benchmarks.accuracy import FASTDEPTH, TCSMALLNET
-from benchmarks.peers import LiteRtDepth, OnnxDisparity
+from benchmarks.peers import open_any
 from depth_unet import DEFAULT_MODEL, DepthUNet
-from depth_unet.engines.onnx import OnnxDepthUNet
 from depth_unet.engines.onnx_export import calibration_photos, export, quantize
 from depth_unet.files import write_json
 from depth_unet.model import WEIGHTS_FILE
+from depth_unet.predictor import Predictor
 from train.card import fill, sources_of
 from train.data import open_data
 from train.evaluate import evaluate, mean_over_frames
@@ -40,22 +40,21 @@ PHOTOS = 8  # that the clock sees
 
 
 class Contender(NamedTuple):
-    """Something that turns photos into depth.
+    """A model of the comparison.
 
     Args:
         name: for the table.
-        file: what has to be shipped to run it.
-        load: makes the predictor, given the number of threads.
+        file: its weights, whose size is reported.
+        model: as for `open_any`.
     """
 
     name: str
     file: Path
-    load: Callable[[int], object]
+    model: str
 
-
-def load_torch(model: str, threads: int) -> DepthUNet:
-    """A DepthUNet; the number of threads is torch's own affair, see `set_threads`."""
-    return DepthUNet.from_pretrained(model)
+    def load(self, threads: int) -> Predictor:
+        """Open it; torch's own number of threads is process-wide."""
+        return open_any(self.model, threads)
 
 
 def contenders(options: argparse.Namespace, folder: Path) -> tuple[list[Contender], list[str]]:
@@ -66,37 +65,24 @@ def contenders(options: argparse.Namespace, folder: Path) -> tuple[list[Contende
     if not weights.is_file():
         model.save_pretrained(folder / "model", half=True)
         weights = folder / "model" / WEIGHTS_FILE
-    found.append(Contender("depth_unet, torch", weights, Bound(load_torch, options.model)))
+    found.append(Contender("depth_unet, torch", weights, options.model))
     exact, small = folder / "model.onnx", folder / "model_int8.onnx"
     export(model, exact)
-    found.append(Contender("depth_unet, onnxruntime", exact, Bound(OnnxDepthUNet, exact)))
+    found.append(Contender("depth_unet, onnxruntime", exact, str(exact)))
     if options.calibration:
         quantize(exact, small, calibration_photos(options.calibration))
-        found.append(Contender("depth_unet, onnxruntime int8", small, Bound(OnnxDepthUNet, small)))
+        found.append(Contender("depth_unet, onnxruntime int8", small, str(small)))
     else:
         left_out.append("int8: no --calibration given")
-    peers = [
-        ("FastDepth, LiteRT int8", options.fastdepth, LiteRtDepth),
-        ("TCSmallNet, onnxruntime", options.tcsmallnet, OnnxDisparity),
-    ]
-    for name, path, kind in peers:
+    peers = [("FastDepth, LiteRT int8", options.fastdepth), ("TCSmallNet, onnxruntime", options.tcsmallnet)]
+    for name, path in peers:
+        contender = Contender(name, path, str(path))
         try:
-            kind(path, 1)
-            found.append(Contender(name, path, Bound(kind, path)))
+            contender.load(1)
+            found.append(contender)
         except (ImportError, FileNotFoundError) as error:
             left_out.append(f"{name}: {error}")
     return found, left_out
-
-
-class Bound(NamedTuple):
-    """A constructor with its first argument, which can be handed to another process."""
-
-    make: Callable
-    source: object
-
-    def __call__(self, threads: int) -> object:
-        """Make it."""
-        return self.make(self.source, threads)
 
 
 def latencies(found: list[Contender], photos: list[np.ndarray], threads: int, rounds: int) -> dict[str, float]:
@@ -119,7 +105,7 @@ def peak_memory(contender: Contender, photos: list[np.ndarray]) -> float:
         return pool.submit(_added_memory, contender.load, photos).result()
 
 
-def _added_memory(load: Callable[[int], object], photos: list[np.ndarray]) -> float:
+def _added_memory(load: Callable[[int], Predictor], photos: list[np.ndarray]) -> float:
     torch.set_num_threads(1)
     for name in ("onnxruntime", "ai_edge_litert.interpreter"):
         try:

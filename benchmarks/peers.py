@@ -1,4 +1,4 @@
-"""Published networks of other makers, to be scored by the code that scores ours: files of LiteRT and onnxruntime."""
+"""Published depth networks of other authors as predictors: TFLite files, and ONNX files that predict disparity."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,37 +8,45 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from depth_unet import Camera, DepthUNet, Prediction
-from depth_unet.engines.onnx import ForeignModelError, OnnxDepthUNet
-from depth_unet.metrics import ALIGNMENTS
+from depth_unet import Camera, Prediction, open_model
+from depth_unet.engines.onnx import ForeignModelError
+from depth_unet.files import sha256_of
+from depth_unet.images import ImageSource, read_photo
 from depth_unet.predictor import Predictor
 
 
-class Peer:
-    """A network with an input of fixed size, into which whole photos are squeezed.
+class Peer(Predictor):
+    """A network with an input of fixed size, to which whole photos are resized; it knows no camera.
 
-    Attributes:
-        name: the file's.
-        alignments: in which its output can be scored.
+    Args:
+        path: weights file.
+
+    Raises:
+        FileNotFoundError: no such file.
     """
 
-    name: str
-    alignments: tuple[str, ...] = ALIGNMENTS
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}")
+        self.name, self.sha256 = path.name, sha256_of(path)
 
     def network(self, image: Image.Image) -> np.ndarray:
-        """Depth (h, w), in metres or in proportion to them."""
+        """Depth (h, w) float32, in metres or proportional to them."""
         raise NotImplementedError
 
     def predict_batch(
-        self, images: Sequence[np.ndarray], cameras: Sequence[Camera] | None = None, batch_size: int = 1
+        self,
+        images: Sequence[ImageSource],
+        cameras: Sequence[Camera | None] | None = None,
+        batch_size: int = 1,
     ) -> list[Prediction]:
-        """As `DepthUNet.predict_batch`; the cameras are not heeded, for these networks know of none."""
+        """As `Predictor.predict_batch`, one photo at a time; `cameras` are ignored."""
         predictions = []
-        for image in images:
-            height, width = image.shape[:2]
-            depth = torch.from_numpy(self.network(Image.fromarray(image)))[None, None]
-            depth = F.interpolate(depth, (height, width), mode="bilinear")[0, 0].numpy()
-            predictions.append(Prediction(depth, Camera.assumed(width, height)))
+        for photo in map(read_photo, images):
+            depth = torch.from_numpy(self.network(photo.image))[None, None]
+            depth = F.interpolate(depth, (photo.height, photo.width), mode="bilinear")[0, 0].numpy()
+            camera = Camera.assumed(photo.width, photo.height)
+            predictions.append(Prediction(depth, camera, photo.name, self.name, camera_from="assumed"))
         return predictions
 
 
@@ -47,40 +55,38 @@ class LiteRtDepth(Peer):
 
     Args:
         path: a .tflite file.
-        threads: of the CPU.
+        threads: CPU threads; 0 for LiteRT's own choice.
 
     Raises:
         FileNotFoundError: no such file.
         ImportError: ai-edge-litert is not installed.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        if not path.is_file():
-            raise FileNotFoundError(f"no file {path}")
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        super().__init__(path)
         from ai_edge_litert.interpreter import Interpreter
 
-        self.name = path.name
-        self.interpreter = Interpreter(str(path), num_threads=threads)
+        self.interpreter = Interpreter(str(path), num_threads=threads or None)
         self.interpreter.allocate_tensors()
         (self.input,), (self.output,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
 
     def network(self, image: Image.Image) -> np.ndarray:
-        """Metres."""
+        """Depth in metres."""
         _, height, width, _ = self.input["shape"]
         pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))[None]
         self.interpreter.set_tensor(self.input["index"], pixels)
         self.interpreter.invoke()
         scale, _ = self.output["quantization"]
         steps = self.interpreter.get_tensor(self.output["index"])[0, :, :, 0]
-        return np.maximum(steps, 0.5).astype(np.float32) * scale  # no distance is 0
+        return np.maximum(steps, 0.5).astype(np.float32) * scale  # depth must be positive
 
 
 class OnnxDisparity(Peer):
-    """Inverse depth of unknown scale and shift, as TCSmallNet (Li et al. 2021): float RGB 0..255 (1, 3, H, W).
+    """Disparity up to scale and shift, as TCSmallNet (Li et al. 2021): float RGB in 0..255 (1, 3, H, W).
 
     Args:
         path: an .onnx file.
-        threads: of the CPU.
+        threads: CPU threads; 0 for onnxruntime's own choice.
 
     Raises:
         FileNotFoundError: no such file.
@@ -89,40 +95,36 @@ class OnnxDisparity(Peer):
 
     alignments = ("scale_shift_disparity",)
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        if not path.is_file():
-            raise FileNotFoundError(f"no file {path}")
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        super().__init__(path)
         import onnxruntime
 
-        self.name = path.name
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0]
 
     def network(self, image: Image.Image) -> np.ndarray:
-        """The reciprocal of what it says."""
+        """The reciprocal of the predicted disparity."""
         _, _, height, width = self.input.shape
         pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
         (disparity,) = self.session.run(None, {self.input.name: pixels.transpose(2, 0, 1)[None]})
         return 1 / np.maximum(disparity[0, 0], 1e-6)
 
 
-def open_model(name: str) -> Predictor | Peer:
-    """Whatever can be scored.
+def open_any(name: str, threads: int = 0) -> Predictor:
+    """Open a model of this package or a peer.
 
     Args:
-        name: folder or owner/name of a DepthUNet, an .onnx file of one, or a .tflite or .onnx file of another maker.
+        name: as for `depth_unet.open_model`, or a .tflite or .onnx file of a peer.
+        threads: CPU threads of onnxruntime or LiteRT; 0 for their own choice.
 
     Raises:
-        FileNotFoundError, ValueError, ConnectionError, ImportError: as the classes that are made.
+        FileNotFoundError, ValueError, ConnectionError, ImportError: as `open_model` and the peers.
     """
-    path = Path(name)
-    if path.suffix == ".tflite":
-        return LiteRtDepth(path)
-    if path.suffix == ".onnx":
-        try:
-            return OnnxDepthUNet(path)
-        except ForeignModelError:
-            return OnnxDisparity(path)
-    return DepthUNet.from_pretrained(name)
+    if Path(name).suffix == ".tflite":
+        return LiteRtDepth(Path(name), threads)
+    try:
+        return open_model(name, threads=threads)
+    except ForeignModelError:
+        return OnnxDisparity(Path(name), threads)

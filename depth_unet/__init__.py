@@ -10,6 +10,7 @@ from depth_unet.camera import Camera
 from depth_unet.colorize import colorize_depth
 from depth_unet.config import DepthUNetConfig
 from depth_unet.data.diode import DiodeDataset
+from depth_unet.data.nyu import NyuDataset
 from depth_unet.data.rgbd import RgbdFolder
 from depth_unet.data.sample import DepthSample
 from depth_unet.engines import open_model
@@ -17,6 +18,8 @@ from depth_unet.losses import DepthLoss, mean_absolute_relative_error, structura
 from depth_unet.metrics import depth_metrics
 from depth_unet.model import DEFAULT_MODEL, DepthUNet
 from depth_unet.prediction import Prediction
+
+__version__ = "0.2.0"
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -26,10 +29,12 @@ __all__ = [
     "DepthUNet",
     "DepthUNetConfig",
     "DiodeDataset",
+    "NyuDataset",
     "Prediction",
     "RgbdFolder",
     "colorize_depth",
     "depth_metrics",
     "mean_absolute_relative_error",
+    "open_model",
     "structural_similarity",
 ]

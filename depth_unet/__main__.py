@@ -1,4 +1,4 @@
-"""`python -m depth_unet photo.jpg folder/ --output out/`: depth maps of many photos."""
+"""`python -m depth_unet photo.jpg folder/ --output out/`: write the depth maps of photos."""
 
 import argparse
 import sys
@@ -8,15 +8,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from depth_unet.camera import Camera
+from depth_unet.engines import open_model
+from depth_unet.files import write_atomically
 from depth_unet.images import SUFFIXES, read_size
-from depth_unet.model import DEFAULT_MODEL, DepthUNet
+from depth_unet.model import DEFAULT_MODEL
+from depth_unet.predictor import Predictor
 
 
 def find_photos(sources: list[Path], output: Path) -> Iterator[tuple[Path, Path]]:
-    """Each photo with the path, less its suffix, that its results get below `output`.
+    """Each photo with the path of its results below `output`, without endings.
 
-    Files are taken as they are, folders with all their levels, which the results keep. What lies in `output` is
-    never taken for a photo. Names that would collide are told apart by their suffix or a number.
+    Folders are searched with all their levels, which the results keep; files in `output` are skipped. Equal names get
+    their suffix or a number appended.
     """
     taken: set[Path] = set()
     for source in sources:
@@ -37,17 +40,17 @@ def find_photos(sources: list[Path], output: Path) -> Iterator[tuple[Path, Path]
             yield photo, output / name
 
 
-def write_results(model: DepthUNet, photo: Path, result: Path, options: argparse.Namespace) -> None:
+def write_results(model: Predictor, photo: Path, result: Path, options: argparse.Namespace) -> None:
     """Predict one photo and write its files.
 
     Args:
-        model: what predicts.
-        photo: a picture.
-        result: path of its results, less their endings; the folder is made.
+        model: predicts.
+        photo: image file.
+        result: path of its results without endings; its folder is created.
         options: fov, cmap, near and far of the command line.
 
     Raises:
-        OSError, ValueError: the photo cannot be read, or a result not be written.
+        OSError, ValueError: the photo cannot be read, or a result cannot be written.
     """
     camera = None
     if options.fov is not None:
@@ -58,7 +61,7 @@ def write_results(model: DepthUNet, photo: Path, result: Path, options: argparse
     prediction.save(result.with_name(result.name + "_depth.png"))
     prediction.save(result.with_name(result.name + "_depth.npy"))
     coloured = prediction.colorize(options.cmap, options.near, options.far)
-    coloured.save(result.with_name(result.name + "_color.png"))
+    write_atomically(result.with_name(result.name + "_color.png"), lambda file: coloured.save(file, "PNG"))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,9 +72,9 @@ def parser() -> argparse.ArgumentParser:
         "and NAME_color.png for each.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("photos", nargs="+", type=Path, help="pictures, or folders of them")
+    made.add_argument("photos", nargs="+", type=Path, help="image files, or folders of them")
     made.add_argument("--output", type=Path, default=Path("out"), help="folder for the results")
-    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
+    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, owner/name[@revision] on a hub, or .onnx file")
     made.add_argument("--fov", type=float, help="horizontal field of view, degrees  (default: from EXIF)")
     made.add_argument("--cmap", default="turbo", help="matplotlib colour map")
     made.add_argument("--near", type=float, help="metres of the first colour  (default: from each photo)")
@@ -80,15 +83,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 if all went well, 1 if a photo failed, 2 if nothing could begin."""
+    """Run the command line; returns 0, 1 if a photo failed, 2 if nothing could be started."""
     options = parser().parse_args(arguments)
     try:
-        model = DepthUNet.from_pretrained(options.model)
+        model = open_model(options.model)
         photos = list(find_photos(options.photos, options.output))
         if not photos:
-            raise FileNotFoundError(f"no pictures ({', '.join(SUFFIXES)}) in {', '.join(map(str, options.photos))}")
+            raise FileNotFoundError(f"no images ({', '.join(SUFFIXES)}) in {', '.join(map(str, options.photos))}")
         options.output.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     failed = 0

@@ -1,4 +1,4 @@
-"""Pinhole cameras: what turns a depth map into places in space, and one camera's metres into another's."""
+"""Pinhole cameras: from depth maps to 3-D points, and from one camera's depth to another's."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
-DEFAULT_FOCAL = 0.8107  # of the longer side: the Kinect of NYU Depth V2, 63 degrees; close to a phone's main lens
+DEFAULT_FOCAL = 0.8107  # of the longer side: the Kinect of NYU Depth V2, 63 degrees, similar to phones
 
 
 class Camera(NamedTuple):
-    """Intrinsics of a pinhole camera, all in pixels; pixel (0, 0) has its centre at (0.5, 0.5).
+    """Intrinsics of a pinhole camera in pixels; the centre of pixel (0, 0) is at (0.5, 0.5).
 
-    A NamedTuple, so that samples carrying one pass through `torch.utils.data.default_collate`.
+    A NamedTuple, so that `torch.utils.data.default_collate` accepts samples that contain one.
 
     Args:
         width: image width.
@@ -37,7 +37,7 @@ class Camera(NamedTuple):
 
     @classmethod
     def from_fov(cls, width: int, height: int, horizontal_fov_deg: float) -> "Camera":
-        """A centred camera with square pixels that sees `horizontal_fov_deg` degrees from left to right."""
+        """A centred camera with square pixels and a horizontal field of view in degrees."""
         if not 0 < horizontal_fov_deg < 180:
             raise ValueError(f"horizontal_fov_deg must be between 0 and 180, not {horizontal_fov_deg}")
         return cls._centred(width, height, width / (2 * math.tan(math.radians(horizontal_fov_deg) / 2)))
@@ -51,56 +51,56 @@ class Camera(NamedTuple):
 
     @classmethod
     def assumed(cls, width: int, height: int, focal: float = DEFAULT_FOCAL) -> "Camera":
-        """The camera taken for a picture that says nothing: `focal` is a fraction of the longer side."""
+        """The camera assumed for an image without metadata; `focal` is a fraction of the longer side."""
         return cls._centred(width, height, focal * max(width, height))
 
     @classmethod
     def _centred(cls, width: int, height: int, focal_px: float) -> "Camera":
         if width < 1 or height < 1:
-            raise ValueError(f"a camera needs a picture of at least one pixel, not {width}x{height}")
+            raise ValueError(f"a camera needs an image of at least one pixel, not {width}x{height}")
         return cls(int(width), int(height), focal_px, focal_px, width / 2, height / 2)
 
     def checked(self, width: int, height: int) -> "Camera":
-        """This camera, if it fits a picture of that size.
+        """Return this camera if it fits an image of that size.
 
         Raises:
-            ValueError: the size differs or a number makes no sense.
+            ValueError: the size differs, or a value is not finite or not positive.
         """
         if (self.width, self.height) != (width, height):
             raise ValueError(
-                f"the camera is of a {self.width}x{self.height} picture, the picture has {width}x{height}: "
+                f"the camera is of a {self.width}x{self.height} image, but the image is {width}x{height}: "
                 "use camera.resize(width, height) or camera.crop(...)"
             )
         if not (all(map(math.isfinite, self)) and self.fx > 0 and self.fy > 0):
-            raise ValueError(f"not a usable camera: {self}")
+            raise ValueError(f"the camera must have finite values and positive focal lengths: {self}")
         return self
 
     @property
     def focal_px(self) -> float:
-        """One focal length for both axes (the geometric mean), pixels."""
+        """Geometric mean of fx and fy, pixels."""
         return math.sqrt(self.fx * self.fy)
 
     @property
     def horizontal_fov_deg(self) -> float:
-        """Angle seen from the left to the right edge, degrees."""
+        """Horizontal field of view, degrees."""
         left, right = math.atan(self.cx / self.fx), math.atan((self.width - self.cx) / self.fx)
         return math.degrees(left + right)
 
     def crop(self, left: int, top: int, width: int, height: int) -> "Camera":
-        """The camera of the part of the picture that begins at (left, top)."""
+        """The camera of the crop whose upper left corner is (left, top)."""
         return self._replace(width=width, height=height, cx=self.cx - left, cy=self.cy - top)
 
     def resize(self, width: int, height: int) -> "Camera":
-        """The camera of the same picture at another size."""
+        """The camera of the resized image."""
         x, y = width / self.width, height / self.height
         return Camera(width, height, self.fx * x, self.fy * y, self.cx * x, self.cy * y)
 
     def flip(self) -> "Camera":
-        """The camera of the picture mirrored left to right."""
+        """The camera of the image mirrored left to right."""
         return self._replace(cx=self.width - self.cx)
 
     def unproject(self, depth: np.ndarray) -> np.ndarray:
-        """The place of every pixel's centre: x right, y down, z ahead.
+        """3-D points of all pixel centres: x right, y down, z ahead.
 
         Args:
             depth: (H, W) metres along the optical axis, of this camera's size.
@@ -118,7 +118,7 @@ class Camera(NamedTuple):
         return np.stack([depth * x, depth * y[:, None], depth], axis=-1)
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Where points (..., 3) in metres are seen: (..., 2) pixels, x then y; the inverse of `unproject`."""
+        """Project points (..., 3) in metres to pixels (..., 2), x then y; the inverse of `unproject`."""
         focal, centre = np.array([self.fx, self.fy]), np.array([self.cx, self.cy])
         return points[..., :2] / points[..., 2:] * focal + centre
 
@@ -131,7 +131,7 @@ class Camera(NamedTuple):
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: a name is missing, unknown, or its value is no number.
+            ValueError: a name is missing or unknown, or its value is not a number.
         """
         try:
             return cls(**{k: int(v) if k in ("width", "height") else float(v) for k, v in values.items()})

@@ -1,4 +1,4 @@
-"""Depth into colours with a scale in metres: the only colouring there is."""
+"""Colour depth maps, with a scale bar in metres."""
 
 import matplotlib
 import numpy as np
@@ -6,11 +6,11 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
 NO_DEPTH = (96, 96, 96)
-BAR_WIDTH = 104  # pixels beside a picture of 480 rows
+BAR_WIDTH = 104  # pixels, for an image of 480 rows
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
-    """The (near, far) metres that colours should span: the 2nd and 98th percentile of the valid depths.
+    """(near, far) of the colour range in metres: the 2nd and 98th percentile of the valid depths.
 
     Args:
         depth: (H, W) metres; not finite or not positive means no depth.
@@ -24,7 +24,7 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
 
 
 def colour_steps(cmap: str, count: int = 32) -> list[str]:
-    """Evenly spaced colours of a map as "#rrggbb", from near to far.
+    """Evenly spaced colours of a colour map as "#rrggbb", from near to far.
 
     Example:
         >>> colour_steps("gray", 3)
@@ -40,20 +40,20 @@ def colorize_depth(
     far: float | None = None,
     scale_bar: bool = True,
 ) -> Image.Image:
-    """Depth as colours.
+    """Colour a depth map.
 
     Args:
         depth: (H, W) metres; pixels without a finite, positive depth become grey.
         cmap: name of a matplotlib colour map.
-        near: metres that get the first colour; by default the 2nd percentile.
-        far: metres that get the last colour; by default the 98th percentile.
+        near: metres of the first colour; by default the 2nd percentile.
+        far: metres of the last colour; by default the 98th percentile.
         scale_bar: add a bar with metres on the right.
 
     Returns:
-        RGB picture, H high; W wide, or wider by the bar.
+        RGB image of height H and width W, plus the width of the bar.
 
     Raises:
-        ValueError: unknown colour map, not a two-dimensional depth, or near not below far.
+        ValueError: unknown colour map, depth that is not two-dimensional, or near not below far.
 
     Example:
         >>> colorize_depth(np.array([[1.0, 2.0]]), scale_bar=False).size
@@ -76,7 +76,7 @@ def colorize_depth(
     complete = known.all()
     index = (depth if complete else np.where(known, depth, near)) - near
     index *= 255 / (far - near)
-    # A palette picture: Pillow looks 256 colours up much faster than numpy.
+    # A palette image: Pillow looks up 256 colours much faster than numpy.
     picture = Image.fromarray(np.clip(index, 0, 255, out=index).astype(np.uint8))
     table = (colours(np.arange(256))[:, :3] * 255).round().astype(np.uint8)
     picture.putpalette(table.tobytes())
@@ -93,8 +93,8 @@ def colorize_depth(
 
 
 def _scale_bar(height: int, colours: np.ndarray, near: float, far: float) -> Image.Image:
-    # Drawn at 480 rows, so that text keeps its share of the picture, and then resized. By hand: matplotlib's own
-    # colour bar takes longer than the network.
+    # Drawn at 480 rows and resized, so that text scales with the image; matplotlib's colour bar takes longer than the
+    # network.
     bar = Image.new("RGB", (BAR_WIDTH, 480), "white")
     top, bottom, left, right = 16, 464, 12, 36
     ramp = Image.fromarray(colours[None, ::-1].transpose(1, 0, 2))
@@ -105,7 +105,7 @@ def _scale_bar(height: int, colours: np.ndarray, near: float, far: float) -> Ima
     ticks = [value for value in MaxNLocator(8).tick_values(near, far) if near <= value <= far]
     digits = next((n for n in range(5) if all(abs(value - round(value, n)) < 1e-9 for value in ticks)), 5)
     for value in ticks:
-        # The far end is at the top, as on the scale of a map of heights.
+        # Far is at the top.
         row = bottom - (value - near) / (far - near) * (bottom - top)
         draw.line((right, row, right + 5, row), fill="black")
         draw.text((right + 8, row), f"{value:.{digits}f} m", fill="black", font=font, anchor="lm")

@@ -1,11 +1,11 @@
-"""All that a saved model needs to be built again: `DepthUNetConfig` is config.json."""
+"""`DepthUNetConfig`: the content of config.json, from which a saved model is built."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 FORMAT_VERSION = 1
 
-# The encoders' own training decides what their input looks like.
+# Mean and standard deviation with which the encoders were trained.
 _TENSORFLOW_LITE = ([127 / 255] * 3, [128 / 255] * 3)
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
@@ -17,20 +17,20 @@ class DepthUNetConfig:
     Args:
         encoder: name of a segmentation-models-pytorch encoder, e.g. "resnet34" or "tu-tf_efficientnet_lite2".
         decoder_channels: channels of the decoder's stages, coarse to fine; their number is the encoder's depth.
-        input_size: (height, width) in pixels at which photos of this shape are run; multiples of 32.
-        min_depth: nearest depth that the network can say, metres.
-        max_depth: farthest depth that the network can say, metres.
-        canonical_focal: focal length of the camera that the network speaks of, as a fraction of the input width.
-            Also assumed (of the longer side) for photos of which no camera is known.
-        image_mean: per-channel mean of RGB in [0, 1] that is taken away first.
-        image_std: per-channel standard deviation that is divided by then.
-        depth_bins: the network says a distribution over that many distances, of equal ratio from one to the next, and
-            depth is their mean, corrected where the photo has edges; 0: it says depth itself, as in the paper.
-        dropout: probability with which whole feature maps are dropped in training, on the way down and up.
+        input_size: (height, width) of the network's input in pixels, for photos of this shape; multiples of 32.
+        min_depth: smallest depth that the network can predict, metres.
+        max_depth: largest depth that the network can predict, metres.
+        canonical_focal: focal length of the canonical camera, as a fraction of the input width. Also assumed (of the
+            longer side) for photos without a known camera.
+        image_mean: per-channel mean of RGB in [0, 1], subtracted first.
+        image_std: per-channel standard deviation, divided by second.
+        depth_bins: number of log-spaced depth bins; the head predicts a distribution over them and returns its mean,
+            with a correction at full size. 0 for a head that regresses log depth directly, as in the paper.
+        dropout: probability with which whole feature maps of encoder and decoder are dropped in training.
         format_version: version of this file format.
 
     Raises:
-        TypeError, ValueError: a value is of the wrong type or makes no sense; the message names it.
+        TypeError, ValueError: a value has a wrong type or is out of range; the message names it.
     """
 
     encoder: str = "tu-tf_efficientnet_lite2"
@@ -46,7 +46,7 @@ class DepthUNetConfig:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        """Check every value, so that a wrong file fails here and not inside the network."""
+        """Check every value, so that a wrong file fails before the network is built."""
         if not isinstance(self.encoder, str) or not self.encoder:
             raise TypeError(f"encoder must be the name of an encoder, not {self.encoder!r}")
         self._check_list("decoder_channels", int, at_least=1)
@@ -98,13 +98,13 @@ class DepthUNetConfig:
 
     @classmethod
     def for_encoder(cls, encoder: str, **overrides: Any) -> "DepthUNetConfig":
-        """The default configuration with another encoder and the normalisation that encoder was trained with."""
+        """The default configuration with another encoder and its normalisation."""
         mean, std = _TENSORFLOW_LITE if "tf_efficientnet_lite" in encoder else _IMAGENET
         return cls(**{"encoder": encoder, "image_mean": mean, "image_std": std, **overrides})
 
     @classmethod
     def paper(cls, **overrides: Any) -> "DepthUNetConfig":
-        """The paper's plain U-Net: double 3x3 convolutions, max pooling, channels doubling, dropout both ways."""
+        """The paper's plain U-Net: double 3x3 convolutions, max pooling, doubling channels, dropout in both halves."""
         plain = {"decoder_channels": [512, 256, 128, 64], "depth_bins": 0, "dropout": 0.1}
         return cls.for_encoder("vgg13_bn", **{**plain, **overrides})
 
@@ -113,16 +113,16 @@ class DepthUNetConfig:
         """Build from the contents of a config.json.
 
         Raises:
-            ValueError: there is an unknown key, or the file belongs to another program or a newer version.
+            ValueError: an unknown key, or a file of another program or a newer version.
         """
         if not isinstance(values, dict) or "encoder" not in values:
             raise ValueError("not a depth_unet configuration: it has no 'encoder'")
-        # First: in another format any key may mean something else.
+        # First, because other formats may use other keys.
         cls._check_version(values.get("format_version", FORMAT_VERSION))
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise ValueError(f"unknown configuration keys {unknown}: not a depth_unet model, or a newer one")
-        return cls(**{"depth_bins": 0, **values})  # files that do not name them are older than bins
+        return cls(**{"depth_bins": 0, **values})  # files without this key are older than the depth-bin head
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of config.json."""

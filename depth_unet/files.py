@@ -1,5 +1,6 @@
-"""Files: the one way to write them, whole or not at all, and the formats of a depth map."""
+"""Atomic writing of files, and the file formats of depth maps."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -15,8 +16,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-MILLIMETRES_MAX = 65535  # the farthest that a 16-bit PNG in millimetres can say
-READABLE = (".npy", ".npz", ".png")  # in the order in which a sidecar looks for its depth map
+MILLIMETRES_MAX = 65535  # the largest depth in a 16-bit PNG
+READABLE = (".npy", ".npz", ".png")  # a sidecar belongs to the first of these that exists
 
 _UNFINISHED = ".part"
 _counter = itertools.count()
@@ -24,13 +25,13 @@ _counter = itertools.count()
 
 @contextmanager
 def finished_or_absent(path: str | os.PathLike) -> Iterator[Path]:
-    """A place to write a file that appears under its own name only when it is complete.
+    """A temporary path for a file that gets its final name only when it is complete.
 
-    The place lies in the same folder and has the same suffix. When the block ends without an exception, the file is
-    flushed to the disk and renamed; otherwise it is removed, and an older file of that name stays as it was.
+    It has the same folder and suffix. When the block ends without an exception, the file is flushed to the disk and
+    renamed; otherwise it is deleted, and an older file under the final name is unchanged.
 
     Args:
-        path: the file's own name; a symbolic link is followed.
+        path: the final name; a symbolic link is followed.
 
     Raises:
         OSError: the folder does not exist, is not writable, or the disk is full.
@@ -51,18 +52,18 @@ def finished_or_absent(path: str | os.PathLike) -> Iterator[Path]:
         with place.open("rb+") as file:
             os.fsync(file.fileno())
         place.replace(path)
-    except BaseException:  # Ctrl-C, too, must not leave an unfinished file
+    except BaseException:  # also after Ctrl-C
         with suppress(OSError):
             place.unlink(missing_ok=True)
         raise
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes | Callable[[BinaryIO], object]) -> None:
-    """Write a file that is there complete or not at all; an older one stays until then.
+    """Write a whole file or none; an older one is replaced only at the end.
 
     Args:
         path: file to write.
-        content: text (as UTF-8), bytes, or a function that writes to the binary file that it is given.
+        content: text (as UTF-8), bytes, or a function that writes to a binary file.
 
     Raises:
         OSError: as `finished_or_absent`.
@@ -79,63 +80,68 @@ def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(content, indent=2) + "\n")
 
 
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's content, hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def remove_unfinished(folder: Path) -> None:
-    """Delete what killed processes left of `finished_or_absent` in a folder; call it only while holding its lock."""
+    """Delete temporary files that killed processes left in a folder; call it only while holding the folder's lock."""
     for place in folder.glob(f".*{_UNFINISHED}*"):
         with suppress(OSError):
             place.unlink()
 
 
 def write_png(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
-    """16-bit grey, millimetres, 0 for no depth; `about` goes into the text chunk "depth".
+    """Write 16-bit grey, millimetres, 0 for no depth, with `about` in the text chunk "depth".
 
-    Warns where a depth cannot be said in 16 bits of millimetres.
+    Warns where a depth does not fit into 16 bits of millimetres.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         millimetres = np.rint(np.asarray(depth, np.float32) * np.float32(1000))
         fits = (millimetres >= 0) & (millimetres <= MILLIMETRES_MAX)
     if not fits.all():
         warnings.warn(
-            f"{path.name}: {(~fits).sum()} pixels not within {MILLIMETRES_MAX / 1000} m are saved as 0 (no depth); "
+            f"{path.name}: {(~fits).sum()} pixels beyond {MILLIMETRES_MAX / 1000} m are saved as 0 (no depth); "
             "use .npy or .npz to keep them",
-            stacklevel=4,
+            stacklevel=3,
         )
         millimetres = np.where(fits, millimetres, 0)
     info = PngInfo()
     info.add_text("depth", json.dumps(about))
+    image = Image.fromarray(millimetres.astype(np.uint16))
     # Higher levels take ten times as long for a tenth of the size.
-    Image.fromarray(millimetres.astype(np.uint16)).save(path, pnginfo=info, compress_level=1)
+    write_atomically(path, lambda file: image.save(file, "PNG", pnginfo=info, compress_level=1))
 
 
 def write_npy(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
-    """float32 metres, and nothing of `about`: that is the sidecar's part."""
-    with path.open("wb") as file:  # given a path, numpy would add .npy to a name that ends in .NPY
-        np.save(file, depth, allow_pickle=False)
+    """Write float32 metres; `about` belongs into a sidecar."""
+    write_atomically(path, lambda file: np.save(file, depth, allow_pickle=False))
 
 
 def write_npz(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
-    """`depth`, float32 metres, and `about`, JSON text."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, depth=depth, about=np.array(json.dumps(about)))
+    """Write `depth`, float32 metres, and `about`, JSON text."""
+    write_atomically(path, lambda file: np.savez_compressed(file, depth=depth, about=np.array(json.dumps(about))))
 
 
 def write_sidecar(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
-    """`about` as JSON, to lie beside a depth map of the same name."""
-    path.write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+    """Write `about` as JSON, for a depth map of the same name beside it."""
+    write_json(path, about)
 
 
 def read_depth(path: Path, mmap: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
-    """What one of the files above holds.
+    """Read a depth map and its description.
 
     Args:
         path: .png, .npy, .npz, or the .json beside one of them.
-        mmap: leave the numbers of a .npy on the disk until they are needed.
+        mmap: map a .npy into memory instead of reading it.
 
     Returns:
-        Depth, (H, W) float32 metres; what is known about it, {} if the file does not say.
+        Depth, (H, W) float32 metres; its description, {} without one.
 
     Raises:
-        FileNotFoundError: no such file, or none beside the sidecar.
+        FileNotFoundError: no such file, or no depth map beside the sidecar.
         ValueError: another suffix, or not a file that this package writes.
     """
     suffix = path.suffix.lower()
@@ -162,7 +168,7 @@ def read_depth(path: Path, mmap: bool = False) -> tuple[np.ndarray, dict[str, An
     except FileNotFoundError:
         raise
     except (KeyError, EOFError, SyntaxError, OSError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        # Without the error's own words, some of which tell the whole path.
+        # Without the error's text, which may contain the whole path.
         raise ValueError(f"{path.name} is damaged or not a depth map of this package") from error
     except ValueError as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error

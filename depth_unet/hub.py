@@ -1,4 +1,4 @@
-"""Where the files of a model are: in a folder, or on a hub, from which they are fetched into its cache."""
+"""Find the files of a model in a folder, or download them from a hub into its cache."""
 
 import os
 import re
@@ -8,15 +8,15 @@ from typing import NamedTuple
 from huggingface_hub import constants, errors, hf_hub_download
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
-# Of whichever HTTP client this version of huggingface_hub uses: connections that break off raise it as it is.
+# The error class of the HTTP client of this huggingface_hub version; interrupted downloads raise it directly.
 HTTPError = errors.HfHubHTTPError.__bases__[0]
 
 
 class ModelFiles(NamedTuple):
-    """A model's files, side by side in one folder.
+    """The folder with a model's files.
 
     Args:
-        folder: holds every file asked for.
+        folder: contains every requested file.
         name: of the folder, or owner/name on the hub.
         commit: on the hub, or None.
     """
@@ -35,15 +35,15 @@ def find_files(
     cache_dir: str | os.PathLike | None = None,
     local_files_only: bool = False,
 ) -> ModelFiles:
-    """The files of a model, downloaded if they are on a hub and not in the cache; all of one commit.
+    """Find a model's files, and download those that are not in the cache; all files are of one commit.
 
     Args:
         model: a folder, or "owner/name" on a hub.
-        wanted: names of files; nothing else is downloaded.
+        wanted: file names; nothing else is downloaded.
         revision: branch, tag or commit on the hub.
-        token: for a private repository; else the one that `hf auth login` stored.
-        cache_dir: where downloads are kept; else huggingface_hub's own place.
-        local_files_only: use what was downloaded before, ask nobody.
+        token: for a private repository; by default the one that `hf auth login` stored.
+        cache_dir: folder for downloads; by default that of huggingface_hub.
+        local_files_only: use earlier downloads only, without a request to the hub.
 
     Raises:
         FileNotFoundError: no such folder, repository, revision or file.
@@ -55,14 +55,15 @@ def find_files(
             if not (Path(name) / file).is_file():
                 inside = Path(name) / "best"
                 hint = f"; did you mean {inside}?" if (inside / file).is_file() else ""
-                raise FileNotFoundError(f"{name} holds no {file}: it is not a saved DepthUNet{hint}")
+                raise FileNotFoundError(f"{name} contains no {file}: it is not a saved DepthUNet{hint}")
         return ModelFiles(Path(name), Path(name).resolve().name, None)
     if not _REPO_ID.fullmatch(name):
         raise FileNotFoundError(f"{name} is neither a folder nor the owner/name of a hub repository")
     options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    # Not snapshot_download: it does not report files that the repository, or offline the cache, lacks.
     folder = _download(name, wanted[0], revision=revision, **options).parent
     for file in wanted[1:]:
-        # The cache names snapshots by their commit; a push in between must not mix two versions.
+        # The cache names this folder by its commit; a push between two downloads must not mix versions.
         _download(name, file, revision=folder.name, **options)
     return ModelFiles(folder, name, folder.name)
 
@@ -75,19 +76,19 @@ def _download(repo: str, file: str, revision: str | None, local_files_only: bool
         raise FileNotFoundError(f"{repo} is neither a folder nor the owner/name of a hub repository") from None
     except errors.LocalEntryNotFoundError as error:
         if getattr(getattr(error.__cause__, "response", None), "status_code", None) == 403:
-            raise ConnectionError(f"the hub does not let this token read {repo}") from error
-        hub = "may not be asked (offline)" if local_files_only or constants.HF_HUB_OFFLINE else "cannot be reached"
+            raise ConnectionError(f"this token may not read {repo}; give another") from error
+        hub = "may not be used (offline)" if local_files_only or constants.HF_HUB_OFFLINE else "cannot be reached"
         raise ConnectionError(
             f"{where}: {file} is not in the cache and the hub {hub}; connect once, or download the repository "
             "elsewhere and give its folder"
         ) from error
     except errors.GatedRepoError as error:
-        raise FileNotFoundError(f"{repo} asks for its terms to be accepted first, on its page") from error
+        raise FileNotFoundError(f"{repo} is gated: accept its terms on its page first") from error
     except errors.RevisionNotFoundError as error:
         raise FileNotFoundError(f"{repo} has no revision {revision!r}") from error
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(
-            f"{where} holds no {file}: it is not a saved DepthUNet (pickled weights are never read)"
+            f"{where} contains no {file}: it is not a saved DepthUNet (pickled weights are not supported)"
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise FileNotFoundError(
@@ -101,4 +102,4 @@ def _download(repo: str, file: str, revision: str | None, local_files_only: bool
             ) from error
         raise ConnectionError(f"{where}: downloading {file} failed: {error}") from error
     except (HTTPError, OSError) as error:
-        raise ConnectionError(f"{where}: the download of {file} broke off ({error}); try again") from error
+        raise ConnectionError(f"{where}: the download of {file} was interrupted ({error}); try again") from error

@@ -1,4 +1,4 @@
-"""The only place where pictures are read and resized: anything a person may hand in becomes upright 8-bit RGB."""
+"""Read and resize images: every supported source becomes upright 8-bit RGB."""
 
 import os
 import warnings
@@ -10,19 +10,19 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-MAX_PIXELS = 100_000_000  # a compressed bomb is refused before it is decoded
+MAX_PIXELS = 100_000_000  # larger files (decompression bombs) are refused before decoding
 _FOCAL_35MM = 0xA405  # EXIF FocalLengthIn35mmFilm, whole millimetres, 0 if unknown
 
 ImageSource = str | os.PathLike | Image.Image | np.ndarray
 
 
 class Photo(NamedTuple):
-    """A picture as a person sees it.
+    """An upright image and what its file says about it.
 
     Args:
-        image: RGB, upright; smaller than `height` x `width` where the file allowed a reduced decoding.
-        height: pixels of the upright original.
-        width: pixels of the upright original.
+        image: RGB, upright; smaller than `height` x `width` if it was decoded at reduced size.
+        height: of the upright original, pixels.
+        width: of the upright original, pixels.
         focal_35mm: 35 mm equivalent focal length in millimetres from EXIF, or None.
         name: file name without its folder, or None.
     """
@@ -39,15 +39,15 @@ def read_photo(source: ImageSource, enough: tuple[int, int] | None = None) -> Ph
 
     Args:
         source: a path; a PIL image of any mode; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8,
-            uint16 (full range) or float in [0, 1]. EXIF orientation is applied, transparency laid over white,
-            of an animation the first picture is taken.
-        enough: (height, width) that suffice, upright: a large JPEG is then decoded at a fraction of its size,
-            never below these.
+            uint16 (full range) or float in [0, 1]. EXIF orientation is applied, transparency composited over white,
+            and of an animation the first frame is used.
+        enough: sufficient (height, width), upright: a large JPEG is decoded at a fraction of its size, but not
+            smaller than this.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a picture, damaged, empty, too large, or numbers out of range.
-        TypeError: a kind of source or of array that means no picture.
+        ValueError: not an image, damaged, empty, too large, or values out of range.
+        TypeError: another type of source or array.
     """
     if isinstance(source, np.ndarray):
         return _upright(_from_array(source), None, None)
@@ -56,7 +56,7 @@ def read_photo(source: ImageSource, enough: tuple[int, int] | None = None) -> Ph
     name = "the picture" if isinstance(source, Image.Image) else Path(source).name
     try:
         with warnings.catch_warnings():
-            # Our own limit is the rule; damaged metadata does not hurt the pixels.
+            # MAX_PIXELS is the limit here, and damaged metadata does not matter.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", module="PIL")
             if isinstance(source, Image.Image):
@@ -69,15 +69,15 @@ def read_photo(source: ImageSource, enough: tuple[int, int] | None = None) -> Ph
         raise FileNotFoundError(f"there is no file {name}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture in a known format") from None
-    except Image.DecompressionBombError:  # Pillow's own limit, above ours, before it tells the size
+    except Image.DecompressionBombError:  # Pillow's own, higher limit
         raise ValueError(f"{name} has far too many pixels: at most {MAX_PIXELS:,} are read") from None
     except (OSError, SyntaxError, EOFError) as error:
-        # The text of a system error would tell the whole path.
+        # The text of a system error contains the whole path.
         raise ValueError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(height, width) of a picture file as a person sees it, without decoding it all.
+    """(height, width) of an image file, upright, without decoding it fully.
 
     Raises:
         FileNotFoundError, ValueError: as `read_photo`.
@@ -97,11 +97,11 @@ def _upright(image: Image.Image, enough: tuple[int, int] | None, name: str | Non
     focal = exif.get_ifd(0x8769).get(_FOCAL_35MM) or None
     reduced = enough is not None and image.format == "JPEG"
     if reduced:
-        # Twice the size that is needed: the rest of the way is a proper antialiased resize.
+        # Twice the required size: an antialiased resize follows.
         image.draft("RGB", tuple(2 * side for side in (enough if turned else enough[::-1])))
     image = _to_rgb(ImageOps.exif_transpose(image))
     if not reduced:
-        width, height = image.size  # not by `turned`: Pillow turns a TIFF when it opens it
+        width, height = image.size  # `turned` does not apply: Pillow rotates a TIFF on opening
     elif turned:
         width, height = height, width
     return Photo(image, height, width, float(focal) if focal else None, name)
@@ -113,12 +113,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"grey values reach from {values.min()} to {values.max()}, 0 to 65535 are understood")
+            raise ValueError(f"grey values must lie in 0 to 65535, not {values.min()} to {values.max()}")
         return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         return _from_array(np.asarray(image)).convert("RGB")
     if image.mode == "La":
-        image = image.convert("LA")  # Pillow has no way from La to RGBA
+        image = image.convert("LA")  # Pillow cannot convert La to RGBA
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, "white")
@@ -139,7 +139,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
         array = (array // 257).astype(np.uint8)
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and 0 <= array.min() and array.max() <= 1):
-            raise ValueError(f"a float image must lie in [0, 1], this one reaches from {array.min()} to {array.max()}")
+            raise ValueError(f"a float image must lie in [0, 1], not {array.min()} to {array.max()}")
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise TypeError(f"an image array must be uint8, uint16 or float in [0, 1], not {array.dtype}")
@@ -147,10 +147,10 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def to_tensor(image: Image.Image, size: tuple[int, int]) -> torch.Tensor:
-    """RGB in [0, 1], (3, height, width) float32, of an upright RGB picture resized with antialiasing."""
+    """Resize an upright RGB image with antialiasing, to (3, height, width) float32 in [0, 1]."""
     height, width = size
     if image.size != (width, height):
-        # reducing_gap: a fast box reduction first where the picture is much larger, exact resize after it
+        # reducing_gap: a fast box reduction first if the image is much larger
         image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    pixels = torch.from_numpy(np.array(image))  # np.array copies: a PIL buffer is read-only
+    pixels = torch.from_numpy(np.array(image))  # np.array copies: PIL buffers are read-only
     return pixels.permute(2, 0, 1).float().div_(255)

@@ -1,7 +1,7 @@
-"""The training loss: SSIM + MARE of the paper, with the terms that steady it. Pixels without depth are inert.
+"""The training loss: SSIM + MARE of the paper, with optional terms.
 
-Every function takes prediction, target and valid of one shape (..., H, W), usually (N, 1, H, W). What stands where
-`valid` is False, NaN and infinity included, changes neither value nor gradient.
+Every function takes prediction, target and valid of one shape (..., H, W), usually (N, 1, H, W). Values where `valid`
+is False, including NaN and infinity, change neither the loss nor its gradient.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def _masked(values: torch.Tensor, valid: torch.Tensor, filler: float = 1.0) -> torch.Tensor:
-    # A product with the mask would let NaN through; torch.where does not, and stops the gradient too.
+    # A product with the mask would propagate NaN; torch.where does not, and stops the gradient.
     return torch.where(valid, values, filler)
 
 
@@ -34,7 +34,7 @@ def _check_shapes(prediction: torch.Tensor, target: torch.Tensor, valid: torch.T
 
 @lru_cache(maxsize=32)
 def _gaussian_rows(size: int, window: int, sigma: float) -> torch.Tensor:
-    """(size - window + 1, size): each row a Gaussian window at its place, so that blurring is a matrix product."""
+    """(size - window + 1, size): a shifted Gaussian window per row, so that blurring is a matrix product."""
     offsets = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
     weights = torch.exp(-(offsets**2) / (2 * sigma**2))
     rows = torch.zeros(size - window + 1, size, dtype=torch.float64)
@@ -55,22 +55,22 @@ def structural_similarity(
     """Mean structural similarity over the windows whose centre is valid.
 
     SSIM = (2 m_p m_t + C1)(2 s_pt + C2) / ((m_p^2 + m_t^2 + C1)(s_p^2 + s_t^2 + C2)), C1 = (0.01 range)^2,
-    C2 = (0.03 range)^2, with Gaussian windows (Wang et al. 2004). Windows lie wholly inside the picture; in each,
-    the weights of the valid pixels are scaled to sum to one, so that holes leave the statistics of the rest exact.
+    C2 = (0.03 range)^2, with Gaussian windows (Wang et al. 2004). Only windows inside the image count; in each, the
+    weights of the valid pixels are normalised to sum 1, so that invalid pixels do not bias the statistics.
 
     Args:
         prediction: (..., H, W), H and W at least `window`.
         target: same shape.
         valid: same shape, bool.
         data_range: difference between the largest and the smallest possible value.
-        sigma: width of the Gaussian window, pixels.
+        sigma: standard deviation of the Gaussian window, pixels.
         window: side of the window, pixels, odd.
 
     Returns:
         Scalar in [-1, 1]; 1 if no window is valid.
 
     Raises:
-        ValueError: shapes differ, the picture is smaller than a window, or data_range is not positive.
+        ValueError: shapes differ, the image is smaller than a window, or data_range is not positive.
         TypeError: valid is not bool.
 
     Example:
@@ -81,10 +81,10 @@ def structural_similarity(
     _check_shapes(prediction, target, valid)
     height, width = prediction.shape[-2:]
     if min(height, width) < window:
-        raise ValueError(f"a picture of {height}x{width} is smaller than the {window}x{window} window")
+        raise ValueError(f"an image of {height}x{width} is smaller than the {window}x{window} window")
     if not data_range > 0:
         raise ValueError(f"data_range must be positive, not {data_range}")
-    # Variances are differences of squares: half precision would lose them.
+    # Variances are differences of squares, for which half precision is too coarse.
     with torch.autocast(prediction.device.type, enabled=False):
         dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
         prediction, target = prediction.to(dtype), target.to(dtype)
@@ -112,10 +112,10 @@ def structural_similarity(
 
 
 def _edge_weights(target: torch.Tensor, valid: torch.Tensor, edge_weight: float) -> torch.Tensor:
-    """1 + edge_weight * min(1, (|dt/dx| + |dt/dy|) / t): more where the true depth jumps; 0 where not valid."""
+    """1 + edge_weight * min(1, (|dt/dx| + |dt/dy|) / t), larger at depth edges of the target; 0 where not valid."""
     t = _masked(target, valid)
     across, down = torch.zeros_like(t), torch.zeros_like(t)
-    # Central differences; next to a hole or the rim there is no gradient to speak of.
+    # Central differences; undefined next to invalid pixels and at the border, so 0.
     across[..., 1:-1] = ((t[..., 2:] - t[..., :-2]) / 2).abs() * (valid[..., 2:] & valid[..., :-2])
     down[..., 1:-1, :] = ((t[..., 2:, :] - t[..., :-2, :]) / 2).abs() * (valid[..., 2:, :] & valid[..., :-2, :])
     return (1 + edge_weight * ((across + down) / t).clamp(max=1)) * valid
@@ -124,14 +124,14 @@ def _edge_weights(target: torch.Tensor, valid: torch.Tensor, edge_weight: float)
 def mean_absolute_relative_error(
     prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, *, edge_weight: float = 0.0
 ) -> torch.Tensor:
-    """MARE = mean |p - t| / t over the valid pixels; the metric that others call AbsRel.
+    """MARE = mean |p - t| / t over the valid pixels, also called AbsRel.
 
     Args:
         prediction: (..., H, W) metres.
         target: same shape, positive where valid.
         valid: same shape, bool.
-        edge_weight: how much more pixels count where the target's depth jumps along x or y (the paper's emphasis
-            on edges): their weight is 1 + edge_weight * min(1, relative gradient). 0 gives the plain mean.
+        edge_weight: extra weight at depth edges of the target (the paper's emphasis on edges): the weight of a pixel
+            is 1 + edge_weight * min(1, relative gradient along x and y). 0 gives the plain mean.
 
     Returns:
         Scalar, at least 0; 0 if no pixel is valid.
@@ -159,7 +159,7 @@ def _log_error(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tens
 def _gradient_error(
     prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, scales: int = 3
 ) -> torch.Tensor:
-    """Mean difference of the slopes of the log depth at steps of 1, 2, 4 pixels (as in MegaDepth, Li 2018)."""
+    """Mean absolute error of the log depth's differences at steps of 1, 2, 4 pixels (as in MegaDepth, Li 2018)."""
     difference = _masked(prediction, valid).log() - _masked(target, valid).log()
     total = difference.new_zeros(())
     for step in (2**scale for scale in range(scales)):
@@ -183,19 +183,19 @@ def bin_cross_entropy(
 ) -> torch.Tensor:
     """Sparse categorical cross-entropy over log-spaced depth bins: the paper's second column.
 
-    The predicted depth is read as a soft assignment: the logit of a bin is minus the
-    distance to its centre, in bins.
+    The predicted depth is interpreted as a soft assignment: the logit of a bin is minus the distance to its centre,
+    in bins.
 
     Args:
         prediction: (..., H, W) metres.
         target: same shape.
-        valid: same shape, bool; targets outside [min_depth, max_depth] do not count.
+        valid: same shape, bool; targets outside [min_depth, max_depth] are ignored.
         min_depth: lower edge of the first bin, metres.
         max_depth: upper edge of the last bin, metres.
-        bins: their number.
+        bins: number of bins.
 
     Returns:
-        Scalar, nats; 0 if no pixel counts.
+        Scalar, nats; 0 if no pixel is valid.
     """
     _check_shapes(prediction, target, valid)
     valid = valid & (target >= min_depth) & (target <= max_depth)
@@ -204,7 +204,7 @@ def bin_cross_entropy(
     label = ((target[valid].double() / min_depth).log() / width).long().clamp(0, bins - 1)
     if not label.numel():
         return prediction.new_zeros(())
-    # The softmax's denominator: two geometric series, of the bins on either side of the prediction.
+    # The softmax's denominator: two geometric series, for the bins on either side of the prediction.
     below = place.floor()
     normaliser = torch.exp(below - place) * (1 - torch.exp(-below - 1))
     normaliser += torch.exp(place - below - 1) * (1 - torch.exp(below + 1 - bins))
@@ -215,20 +215,20 @@ def bin_cross_entropy(
 class DepthLoss(nn.Module):
     """ssim_weight (1 - SSIM) + mare_weight MARE + log_weight |log p - log t| + gradient_weight gradient error.
 
-    SSIM sees the logarithm of depth, scaled so that [min_depth, max_depth] is [0, 1]. MARE alone is smallest for
-    predictions that are a little too near; the logarithmic term pulls evenly both ways.
+    SSIM is computed on log depth, scaled so that [min_depth, max_depth] becomes [0, 1]. MARE alone favours
+    predictions that are slightly too near; the logarithmic term is symmetric.
 
     Args:
-        min_depth: metres; nearest depth of the network.
-        max_depth: metres; farthest depth of the network.
+        min_depth: smallest depth of the network, metres.
+        max_depth: largest depth of the network, metres.
         ssim_weight: weight of 1 - SSIM.
         mare_weight: weight of the mean absolute relative error.
         edge_weight: see `mean_absolute_relative_error`.
         log_weight: weight of the mean absolute error of log depth.
-        gradient_weight: weight of the error of log depth's slopes, which keeps walls flat and edges sharp.
+        gradient_weight: weight of the error of log depth's gradients, which keeps planes flat and edges sharp.
 
     Raises:
-        ValueError: an impossible range or a negative weight.
+        ValueError: an invalid range or a negative weight.
 
     Example:
         >>> depth = torch.full((1, 1, 16, 16), 2.0)
@@ -266,7 +266,7 @@ class DepthLoss(nn.Module):
         return sum(self.weights[name] * value for name, value in terms.items())
 
     def terms(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The terms that have a weight, by name ("ssim" is 1 - SSIM), each before weighting.
+        """The terms whose weight is not 0, unweighted, by name ("ssim" is 1 - SSIM).
 
         Args:
             prediction: (N, 1, H, W) metres, positive.

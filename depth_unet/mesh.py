@@ -1,7 +1,4 @@
-"""Depth maps as solids: a point cloud and a surface in metres, a relief to print in millimetres.
-
-The geometry and the files are those of trimesh.
-"""
+"""Depth maps as a point cloud or surface in metres, or as a printable relief in millimetres. Uses trimesh."""
 
 import io
 
@@ -13,20 +10,20 @@ from trimesh.visual.material import PBRMaterial
 from depth_unet.camera import Camera
 from depth_unet.colorize import depth_range
 
-STEEPEST = 12.0  # metres of depth per metre across: at a depth edge it is more, on a floor that one can see less
-TEXTURE_LONGEST = 2048  # pixels; more than this makes a page wait
+STEEPEST = 12.0  # metres of depth per metre across; depth edges are steeper, visible floors are not
+TEXTURE_LONGEST = 2048  # pixels; larger textures load slowly in a browser
 
 
 def point_cloud(depth: np.ndarray, camera: Camera, image: Image.Image) -> trimesh.PointCloud:
-    """A coloured point for each pixel that has a depth, in the axes of `Camera.unproject`.
+    """Build a coloured point for each pixel with depth, in the axes of `Camera.unproject`.
 
     Args:
         depth: (H, W) metres; not finite or not positive means no depth.
         camera: of the size of `depth`.
-        image: the colours, resized where its size is another.
+        image: the colours; resized to the size of `depth`.
 
     Returns:
-        Points in metres, x right, y down, z ahead, in the order of the pixels.
+        Points in metres, x right, y down, z ahead, in pixel order.
 
     Raises:
         ValueError: no pixel has a depth, or the camera has another size.
@@ -39,19 +36,20 @@ def point_cloud(depth: np.ndarray, camera: Camera, image: Image.Image) -> trimes
 def surface(
     depth: np.ndarray, camera: Camera, image: Image.Image, steepest: float | None = STEEPEST
 ) -> trimesh.Trimesh:
-    """The visible side of things as a textured mesh, torn where depth jumps.
+    """Build a textured mesh of the visible surfaces, with gaps at depth edges.
 
     Args:
         depth: (H, W) metres; not finite or not positive means no depth.
         camera: of the size of `depth`.
-        image: the texture; any size of the same picture.
-        steepest: triangles are left out where depth changes by more metres for each metre across; None keeps all.
+        image: the texture, any size.
+        steepest: triangles with a steeper slope are left out: metres of depth per metre across at the nearest corner;
+            None keeps all.
 
     Returns:
         Mesh in metres, in the axes of glTF: x right, y up, z towards the viewer, who is at the origin.
 
     Raises:
-        ValueError: no two neighbours have a depth, or the camera has another size.
+        ValueError: no triangle is left, or the camera has another size.
     """
     known = _known(depth)
     height, width = depth.shape
@@ -61,19 +59,19 @@ def surface(
     keep = known.reshape(-1)[faces].all(axis=1)
     if steepest is not None:
         with np.errstate(invalid="ignore"):
-            across = corners.min(axis=1) / camera.focal_px  # metres between neighbours
+            across = corners.min(axis=1) / camera.focal_px  # metres between neighbouring pixels
             keep &= corners.max(axis=1) - corners.min(axis=1) <= steepest * across
     faces = faces[keep]
     if not len(faces):
-        raise ValueError("the depth map has no surface: no neighbours of like depth")
+        raise ValueError("the depth map has no surface: no neighbouring pixels of similar depth")
     used = np.unique(faces)
     renumbered = np.zeros(height * width, np.int64)
     renumbered[used] = np.arange(len(used))
     rows, columns = np.divmod(used, width)
-    # v = 1 is the upper edge of the picture for trimesh, which turns it round for glTF.
+    # In trimesh v = 1 is the upper edge of the image; its glTF export flips v.
     uv = np.stack([(columns + 0.5) / width, 1 - (rows + 0.5) / height], axis=1)
     material = PBRMaterial(
-        # Light is in the photo already: it must not be shaded a second time.
+        # Emission instead of colour: the photo already contains the light, and viewers must not shade it again.
         baseColorFactor=[0, 0, 0, 255],
         emissiveTexture=_texture(image),
         emissiveFactor=[1.0, 1.0, 1.0],
@@ -95,22 +93,21 @@ def relief(
     relief_mm: float | None = None,
     base_mm: float = 2.0,
 ) -> trimesh.Trimesh:
-    """A watertight plate whose upper side rises towards what is near, for a 3-D printer.
+    """Build a watertight plate for a 3-D printer, whose height is the negative logarithm of depth.
 
-    Height follows the logarithm of depth, so that an equal ratio of distances is an equal step; nearer than the 2nd
-    or farther than the 98th percentile is level.
+    Depth is clipped to its 2nd and 98th percentile.
 
     Args:
-        depth: (H, W) metres; where there is none the plate is as low as at the farthest.
-        size_mm: the longer side of the picture.
-        relief_mm: from the lowest to the highest point of the upper side; by default a fifth of the longer side.
+        depth: (H, W) metres; pixels without depth are as low as the farthest ones.
+        size_mm: longer side of the plate.
+        relief_mm: height between the lowest and the highest point; by default a fifth of the longer side.
         base_mm: thickness below the lowest point.
 
     Returns:
-        Solid in millimetres: x right, y up the picture, z towards the viewer, from (0, 0, 0).
+        Solid in millimetres: x right, y up, z towards the viewer, from (0, 0, 0).
 
     Raises:
-        ValueError: a measure is not positive, no depth, or fewer than 2 rows or columns.
+        ValueError: a length is not positive, no pixel has depth, or fewer than 2 rows or columns.
     """
     relief_mm = size_mm / 5 if relief_mm is None else relief_mm
     for name, value in (("size_mm", size_mm), ("relief_mm", relief_mm), ("base_mm", base_mm)):
@@ -122,14 +119,14 @@ def relief(
     known = _known(depth)
     near, far = depth_range(depth)
     logarithm = np.log(np.clip(np.where(known, depth, far), near, far))
-    # Stretched over what is there, so that the plate gets the height asked for.
+    # Scaled to the values that occur, so that the relief has the requested height.
     steps = logarithm.max() - logarithm
     steps /= max(float(steps.max()), 1e-9)
     pitch = size_mm / (max(height, width) - 1)
     x, y = np.meshgrid(np.arange(width) * pitch, np.arange(height - 1, -1, -1) * pitch)
     top = np.stack([x, y, base_mm + relief_mm * steps], axis=-1).reshape(-1, 3)
 
-    # The rim, once round: from the upper left corner to the right, down, back and up.
+    # The border pixels in order: right along the top, down, left along the bottom, up.
     grid = np.arange(height * width).reshape(height, width)
     rim = np.concatenate([grid[0, :-1], grid[:-1, -1], grid[-1, :0:-1], grid[:0:-1, 0]])
     floor = np.arange(len(rim)) + height * width
@@ -151,7 +148,7 @@ def _known(depth: np.ndarray) -> np.ndarray:
 
 
 def _grid_faces(height: int, width: int) -> np.ndarray:
-    """Two triangles for each square of four neighbours, counter-clockwise as seen by the viewer."""
+    """Two triangles for each square of four neighbouring pixels, counter-clockwise as seen by the viewer."""
     grid = np.arange(height * width).reshape(height, width)
     upper_left, upper_right = grid[:-1, :-1].ravel(), grid[:-1, 1:].ravel()
     lower_left, lower_right = grid[1:, :-1].ravel(), grid[1:, 1:].ravel()
@@ -161,7 +158,7 @@ def _grid_faces(height: int, width: int) -> np.ndarray:
 
 
 def _texture(image: Image.Image) -> Image.Image:
-    # As JPEG, which trimesh stores as it is; a PNG would be ten times as large.
+    # trimesh stores a JPEG unchanged; a PNG would be ten times as large.
     image = image.convert("RGB")
     image.thumbnail((TEXTURE_LONGEST, TEXTURE_LONGEST))
     encoded = io.BytesIO()

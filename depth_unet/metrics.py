@@ -1,4 +1,4 @@
-"""The field's measures of a depth map, and the four ways to align one that is only right up to scale and shift."""
+"""Depth metrics, and the four alignments of predictions that are known only up to scale or shift."""
 
 import numpy as np
 
@@ -22,22 +22,22 @@ def depth_metrics(
     deltaN = share of pixels with max(p/t, t/p) < 1.25^N.
 
     Args:
-        prediction: (H, W) metres; for align="scale_shift_disparity" anything proportional to depth will do.
-            After alignment it is clamped to [min_depth, max_depth], as this protocol does.
+        prediction: (H, W) metres, or proportional to depth for align="scale_shift_disparity". Clamped to
+            [min_depth, max_depth] after alignment.
         target: (H, W) metres.
-        valid: (H, W) bool, or None for everywhere. Pixels whose target lies outside [min_depth, max_depth] or is
-            not finite are left out in any case.
+        valid: (H, W) bool, or None for all pixels. Pixels whose target is not finite or outside
+            [min_depth, max_depth] are always excluded.
         align: "none"; "median": prediction times median(t)/median(p); "scale_shift_depth": least squares a p + b
-            to t; "scale_shift_disparity": least squares of a/p + b to 1/t (as MiDaS is scored).
-        min_depth: nearest depth that is scored, metres; above 0.
-        max_depth: farthest depth that is scored, metres.
+            to t; "scale_shift_disparity": least squares of a/p + b to 1/t (the protocol of MiDaS).
+        min_depth: smallest target depth that is scored, metres; above 0.
+        max_depth: largest target depth that is scored, metres.
 
     Returns:
-        Each of `METRICS`, and "median_ratio": the median of p/t, which tells a wrong overall scale, and "pixels".
+        Each of `METRICS`, "median_ratio" (the median of p/t, which shows a wrong overall scale) and "pixels".
 
     Raises:
         ValueError: shapes differ, unknown alignment or range, no valid pixel, or a prediction that is not finite
-            there.
+            at a valid pixel.
 
     Example:
         >>> t = np.full((4, 4), 2.0)
@@ -60,10 +60,10 @@ def depth_metrics(
         raise ValueError(f"no valid pixel with a depth of {min_depth} to {max_depth} m")
     p, t = prediction[scored], target[scored]
     if not np.isfinite(p).all():
-        raise ValueError("the prediction is not finite everywhere that it is scored")
+        raise ValueError("the prediction is not finite at some valid pixels")
     p = np.clip(_aligned(p, t, align), min_depth, max_depth)
     if not np.isfinite(p).all():
-        raise ValueError("fitted in disparity, some of the prediction is infinitely far: give max_depth")
+        raise ValueError("fitted in disparity, some pixels are infinitely far: give max_depth")
 
     log_error = np.log(p) - np.log(t)
     ratio = np.maximum(p / t, t / p)
@@ -89,19 +89,19 @@ def _aligned(p: np.ndarray, t: np.ndarray, align: str) -> np.ndarray:
     if align == "median":
         middle = np.median(p)
         if middle <= 0:
-            raise ValueError("a prediction whose median is not positive cannot be aligned by its median")
+            raise ValueError(f"the prediction cannot be median-aligned: its median {middle:g} is not positive")
         return p * (np.median(t) / middle)
     if align == "scale_shift_depth":
         return _fitted(p, t)
     if p.min() <= 0:
-        raise ValueError("disparity is 1/depth: the prediction must be positive to be aligned in it")
+        raise ValueError(f"the prediction must be positive to be aligned in disparity, not {p.min():g}")
     disparity = _fitted(1 / p, 1 / t)
-    # Where the line crosses zero the depth is beyond any cap.
+    # A disparity of 0 or less means infinitely far.
     return np.where(disparity > 0, 1 / np.where(disparity > 0, disparity, 1), np.inf)
 
 
 def _fitted(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The least squares line through (x, y), at x."""
+    """Values at x of the least-squares line through (x, y)."""
     spread = x - x.mean()
     variance = (spread**2).mean()
     slope = (spread * y).mean() / variance if variance > 0 else 0.0

@@ -1,41 +1,62 @@
-"""`DepthUNet`, from RGB to metres: `forward` for training, `predict` for people."""
+"""`DepthUNet`, from RGB to metres: `forward` for training, `predict` for photos."""
 
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from depth_unet.config import DepthUNetConfig
+from depth_unet.files import sha256_of, write_atomically, write_json
 from depth_unet.hub import find_files
 from depth_unet.predictor import Predictor
 from depth_unet.torchvision_guard import import_torchvision_safely
 
 import_torchvision_safely()
-import segmentation_models_pytorch as smp  # noqa: E402  (after the guard, which repairs what this imports)
+import segmentation_models_pytorch as smp  # noqa: E402  (the guard must run first)
 
 DEFAULT_MODEL = str(Path(__file__).parent / "pretrained")
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-_EPSILON = 1e-4  # of the log range: where the mean of the bins ends, lest its logit become infinite
+_EPSILON = 1e-4  # of the log range; keeps the logit of the bins' mean finite
 _CLASSIFIER_KEYS = ("conv_head.", "bn2.", "classifier.", "fc.", "head.", "last_linear.")
+_PROBE_SIZE = (64, 96)
+
+
+class DepthDetails(NamedTuple):
+    """All outputs of the network, for losses.
+
+    Args:
+        depth: (N, 1, H, W) float32, metres of the canonical camera.
+        bin_logits: (N, depth_bins, h, w) float32 at half the size, or None without bins.
+        log_scale: None; reserved for the predicted spread of log depth.
+    """
+
+    depth: torch.Tensor
+    bin_logits: torch.Tensor | None
+    log_scale: torch.Tensor | None
 
 
 class DepthUNet(nn.Module, Predictor):
-    """A U-Net that sees one photo and says how far away everything is, in metres.
+    """A U-Net that predicts the metric depth of one photo.
 
     depth = exp(log(min) + (log(max) - log(min)) * sigmoid(logit)), so that an equal step of the logit is an equal
-    ratio of distances (Eigen et al. 2014 argue for the logarithm). With `config.depth_bins`, the logit is that of the
-    mean of a distribution over log depth, said at half the size (soft argmax, Kendall et al. 2017; over bins of depth,
-    Bhat et al. 2021), plus what the decoder's last stage corrects.
+    ratio of distances (Eigen et al. 2014 argue for the logarithm). With `config.depth_bins`, the head predicts a
+    distribution over log-spaced depth bins at half the size; its mean (soft argmax, Kendall et al. 2017; Bhat et al.
+    2021) gives the logit, to which the decoder's last stage adds a correction at full size.
+
+    Encoder stages that the decoder does not use are replaced by identities; `unbuilt` holds the prefixes of their
+    state dict keys, and loading ignores tensors below them.
 
     Args:
         config: the network and its camera.
@@ -43,7 +64,7 @@ class DepthUNet(nn.Module, Predictor):
             path of a safetensors file with an ImageNet classifier of the same architecture (timm or torchvision).
 
     Raises:
-        ValueError: unknown encoder, or weights that do not fit it.
+        ValueError: unknown encoder, an encoder that expects one input size, or weights that do not fit it.
         FileNotFoundError: no file at the path given.
         ConnectionError: "imagenet" could not be downloaded.
 
@@ -54,6 +75,7 @@ class DepthUNet(nn.Module, Predictor):
         (120, 160)
     """
 
+    @torch.inference_mode(False)  # the search for unused stages needs gradients, wherever a model is built
     def __init__(self, config: DepthUNetConfig, encoder_weights: str | os.PathLike | None = None) -> None:
         super().__init__()
         self.config = config
@@ -70,35 +92,40 @@ class DepthUNet(nn.Module, Predictor):
             self.drop_down = nn.Identity()
         if config.depth_bins:
             self.bins = nn.Conv2d(config.decoder_channels[-2], config.depth_bins, 3, padding=1)
-            nn.init.zeros_(self.unet.segmentation_head[0].weight)  # nothing to correct yet
+            nn.init.zeros_(self.unet.segmentation_head[0].weight)  # the correction starts at 0
         # The normalisation belongs to the config, not to the weights.
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
         places = torch.linspace(0, 1, config.depth_bins).view(1, -1, 1, 1)
         self.register_buffer("bin_places", places, persistent=False)
         self.register_buffer("image_std", torch.tensor(config.image_std).view(1, 3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)  # 1.3 to 1.9 times faster on CPUs, and right for tensor cores
+        self.unbuilt = _remove_unused_stages(self)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Depth as the canonical camera would have it: `predict` turns it into the metres of the photo's camera.
+    def forward(self, images: torch.Tensor, details: bool = False) -> torch.Tensor | DepthDetails:
+        """Predict depth for the canonical camera; `predict` scales it to the photo's camera.
 
         Args:
             images: (N, 3, H, W) RGB in [0, 1]; any size.
+            details: also return what losses on the depth bins need.
 
         Returns:
-            (N, 1, H, W) float32, metres, taking the focal length for `config.canonical_focal_px` pixels.
+            (N, 1, H, W) float32, metres at a focal length of `config.canonical_focal_px` pixels; with `details`, a
+            `DepthDetails` that contains them.
         """
         normalised = ((images - self.image_mean) / self.image_std).contiguous(memory_format=torch.channels_last)
         image, *features = self.unet.encoder(normalised)
         half, full = self._decode(image, [self.drop_down(feature) for feature in features])
-        logits = self.unet.segmentation_head(full).float()
+        logits, bin_logits = self.unet.segmentation_head(full).float(), None
         if self.config.depth_bins:
-            mean = (self.bins(half).float().softmax(1) * self.bin_places).sum(1, keepdim=True)
+            bin_logits = self.bins(half).float()
+            mean = (bin_logits.softmax(1) * self.bin_places).sum(1, keepdim=True)
             logits = logits + F.interpolate(torch.logit(mean, _EPSILON), logits.shape[2:], mode="bilinear")
         near, far = math.log(self.config.min_depth), math.log(self.config.max_depth)
-        return torch.exp(near + (far - near) * torch.sigmoid(logits))
+        depth = torch.exp(near + (far - near) * torch.sigmoid(logits))
+        return DepthDetails(depth, bin_logits, None) if details else depth
 
     def _decode(self, image: torch.Tensor, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the decoder's last stage starts from and what it makes of it; smp's own `forward` keeps the former."""
+        """Input and output of the decoder's last stage; smp's own `forward` returns the output only."""
         decoder = self.unet.decoder
         *skips, deepest = features
         x = decoder.center(deepest)
@@ -107,7 +134,7 @@ class DepthUNet(nn.Module, Predictor):
         return before, x
 
     def with_another_head(self, depth_bins: int) -> "DepthUNet":
-        """A model to be trained on, which shares this one's encoder and decoder and has a new head.
+        """Return a new model that reuses this encoder and decoder.
 
         Args:
             depth_bins: of the new head, as in the config.
@@ -118,20 +145,35 @@ class DepthUNet(nn.Module, Predictor):
 
     @torch.inference_mode()
     def run(self, images: torch.Tensor) -> torch.Tensor:
-        """`forward` as predicting wants it: without dropout or gradients, from and to the CPU."""
-        was_training = self.training
+        """Depth of a batch from and to the CPU, without dropout; see `Predictor.run`."""
+        training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             return self(images.to(self.image_mean.device)).cpu()
         finally:
-            self.train(was_training)
+            for module in training:  # not self.train(): single modules may be frozen
+                module.training = True
+
+    def train(self, mode: bool = True) -> "DepthUNet":
+        """Set training or evaluation mode; training clears `sha256`, since the weights may change from then on."""
+        if mode:
+            self.sha256 = None
+        return super().train(mode)
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights, except those of stages in `unbuilt`, which models of version 0.1.0 contain."""
+        self.sha256 = None
+        return super().load_state_dict(self._without_unbuilt(state_dict), strict, assign)
+
+    def _without_unbuilt(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in tensors.items() if not key.startswith(self.unbuilt)}
 
     def save_pretrained(self, folder: str | os.PathLike, half: bool = False) -> None:
         """Write config.json and model.safetensors, which `from_pretrained` reads.
 
         Args:
-            folder: made if it is not there.
-            half: store convolutions in half precision (half the size); the rest stays as it is.
+            folder: created if it does not exist.
+            half: store convolution weights in half precision, which halves the file.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,13 +181,8 @@ class DepthUNet(nn.Module, Predictor):
             key: (value.half() if half and value.ndim == 4 else value).contiguous()
             for key, value in self.state_dict().items()
         }
-        # Each file appears whole or not at all.
-        unfinished = folder / (WEIGHTS_FILE + ".part")
-        save_file(tensors, unfinished, metadata={"format": "pt"})
-        unfinished.replace(folder / WEIGHTS_FILE)
-        unfinished = folder / (CONFIG_FILE + ".part")
-        unfinished.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
-        unfinished.replace(folder / CONFIG_FILE)
+        write_atomically(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt"}))
+        write_json(folder / CONFIG_FILE, self.config.to_dict())
 
     @classmethod
     def from_pretrained(
@@ -157,14 +194,14 @@ class DepthUNet(nn.Module, Predictor):
         cache_dir: str | os.PathLike | None = None,
         local_files_only: bool = False,
     ) -> "DepthUNet":
-        """Load a model, ready to predict: strictly, from safetensors only.
+        """Load a model in evaluation mode, from safetensors only; every tensor must fit.
 
         Args:
             model: a folder with config.json and model.safetensors, or "owner/name" on a hub.
             revision: branch, tag or commit on the hub.
-            token: for a private repository; else the one that `hf auth login` stored.
-            cache_dir: where downloads are kept; else huggingface_hub's own place.
-            local_files_only: use what was downloaded before, ask nobody.
+            token: for a private repository; by default the one that `hf auth login` stored.
+            cache_dir: folder for downloads; by default that of huggingface_hub.
+            local_files_only: use earlier downloads only, without a request to the hub.
 
         Raises:
             FileNotFoundError: no such folder, repository, revision or file.
@@ -186,14 +223,15 @@ class DepthUNet(nn.Module, Predictor):
         try:
             tensors = load_file(found.folder / WEIGHTS_FILE)
         except SafetensorError as error:
-            # In a cache the file is a link: what it points to has to go, or it is found again.
+            # In a cache the file is a link: its target must be deleted, or it is found again.
             raise ValueError(
                 f"{model}: {WEIGHTS_FILE} is damaged or not whole ({error}): delete "
                 f"{(found.folder / WEIGHTS_FILE).resolve()} and download it again"
             ) from error
         built = cls(config)
-        _load_strictly(built, tensors, f"{model}: {WEIGHTS_FILE}")
+        _load_strictly(built, built._without_unbuilt(tensors), f"{model}: {WEIGHTS_FILE}")
         built.name, built.revision = found.name, found.commit
+        built.sha256 = sha256_of(found.folder / WEIGHTS_FILE)
         return built.eval()
 
 
@@ -202,7 +240,7 @@ def _build_unet(config: DepthUNetConfig, download: bool) -> smp.Unet:
         return smp.Unet(
             config.encoder,
             encoder_depth=len(config.decoder_channels),
-            # For timm encoders smp takes any value but None, False too, for "pretrained".
+            # For timm encoders smp takes any value except None as "pretrained", False too.
             encoder_weights="imagenet" if download else None,
             decoder_channels=config.decoder_channels,
             classes=1,
@@ -210,22 +248,75 @@ def _build_unet(config: DepthUNetConfig, download: bool) -> smp.Unet:
     except (OSError, hub_errors.HfHubHTTPError) as error:
         raise ConnectionError(
             f"the ImageNet weights of {config.encoder} cannot be downloaded; give the path of a safetensors "
-            "file instead, or None to begin at random"
+            "file instead, or None for random weights"
         ) from error
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"no encoder {config.encoder!r} in segmentation-models-pytorch: {error}") from error
+    except ValueError as error:
+        stages = len(config.decoder_channels)
+        raise ValueError(f"encoder {config.encoder!r} does not fit a U-Net of {stages} stages: {error}") from error
+
+
+def _remove_unused_stages(model: DepthUNet) -> tuple[str, ...]:
+    """Replace encoder modules that do not influence the output by identities, and return their key prefixes."""
+    model.eval()  # no dropout, and BatchNorm statistics stay
+    image = torch.linspace(0, 1, 3 * math.prod(_PROBE_SIZE), device=model.image_mean.device).view(1, 3, *_PROBE_SIZE)
+    try:
+        expected = model(image)
+    except Exception as error:  # encoders raise errors of any class
+        raise ValueError(
+            f"encoder {model.config.encoder!r} cannot process an image of {_PROBE_SIZE[0]}x{_PROBE_SIZE[1]} pixels "
+            f"({error}); choose an encoder that accepts any input size"
+        ) from error
+    unused = {p for p in model.parameters() if p.requires_grad} - _parameters_behind(expected)
+    removed = list(_modules_of(unused, model.unet.encoder, "unet.encoder."))
+    for parent, name, _, _ in removed:
+        setattr(parent, name, nn.Identity())
+    try:
+        same = not removed or torch.allclose(model(image), expected)
+    except Exception:  # an identity instead of a module that is called, though its output is not used
+        same = False
+    if not same:  # keep them, but frozen: DistributedDataParallel waits for the gradient of every other parameter
+        for parent, name, module, _ in removed:
+            setattr(parent, name, module.requires_grad_(False))
+        removed = []
+    model.train()
+    return tuple(prefix for *_, prefix in removed)
+
+
+def _parameters_behind(output: torch.Tensor) -> set[nn.Parameter]:
+    """The parameters in the autograd graph of a tensor, found without a backward pass."""
+    pending, seen = [output.grad_fn], set()
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            pending += [following for following, _ in node.next_functions]
+    return {node.variable for node in seen if hasattr(node, "variable")}
+
+
+def _modules_of(
+    parameters: set[nn.Parameter], module: nn.Module, prefix: str
+) -> Iterator[tuple[nn.Module, str, nn.Module, str]]:
+    """The outermost modules that hold only these parameters: parent, attribute, module and key prefix."""
+    for name, child in module.named_children():
+        held = set(child.parameters())
+        if held and held <= parameters:
+            yield module, name, child, f"{prefix}{name}."
+        else:
+            yield from _modules_of(parameters, child, f"{prefix}{name}.")
 
 
 def _load_encoder(encoder: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"no encoder weights at {path}")
     wanted = encoder.state_dict().keys()
-    # smp holds timm networks one level down, and neither keeps the classifier.
+    # smp nests timm networks one level deeper, and neither has a classifier.
     prefix = "model." if all(key.startswith("model.") for key in wanted) else ""
     try:
         stored = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is no safetensors file, or damaged: {error}") from error
+        raise ValueError(f"{path.name} is not a safetensors file, or damaged: {error}") from error
     tensors = {prefix + key: value for key, value in stored.items()}
     tensors = {
         key: value
@@ -245,5 +336,5 @@ def _load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], source: 
     described = [f"{len(keys)} {what} (e.g. {keys[0]})" for what, keys in problems.items() if keys]
     if described:
         raise ValueError(f"{source} does not fit the network: {', '.join(described)} tensors")
-    # smp's encoders override load_state_dict to expect a classifier; the plain one is meant.
+    # Not module.load_state_dict: smp's encoders override it to expect a classifier.
     nn.Module.load_state_dict(module, tensors, strict=False)

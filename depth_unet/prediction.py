@@ -1,4 +1,4 @@
-"""What `predict` gives back: a depth map in metres with its camera, and everything people do with it next."""
+"""`Prediction`: a depth map in metres with its camera; measure in it, colour it, save it."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SOLID_SUFFIXES = (".ply", ".glb", ".stl")
 
 
 class Summary(NamedTuple):
-    """A depth map in three numbers, metres; near and far leave out the outermost 2 %."""
+    """The 2nd percentile, median and 98th percentile of a depth map, metres."""
 
     near: float
     median: float
@@ -33,10 +33,10 @@ class Prediction:
         depth: (H, W) float32, metres along the optical axis.
         camera: the intrinsics that the metres depend on, in pixels of `depth`.
         name: file name of the photo, or None.
-        model: name of the model that said so.
+        model: name of the model, or None.
         revision: its commit on the hub, or None.
-        calibration: factor by which `calibrate` has changed the model's metres; 1 if it has not.
-        camera_from: "given", "exif" or "assumed"; None where nobody said.
+        calibration: factor by which `calibrate` has scaled the predicted depth; 1 without calibration.
+        camera_from: "given", "exif" or "assumed"; None if unknown.
 
     Example:
         >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
@@ -59,65 +59,65 @@ class Prediction:
         far: float | None = None,
         scale_bar: bool = True,
     ) -> Image.Image:
-        """The depth map in colours, see `colorize_depth`."""
+        """Colour the depth map; see `colorize_depth`."""
         return colorize_depth(self.depth, cmap=cmap, near=near, far=far, scale_bar=scale_bar)
 
     def summary(self) -> Summary:
-        """Near, median and far."""
+        """Near, median and far depth."""
         near, far = depth_range(self.depth)
         known = self.depth[np.isfinite(self.depth) & (self.depth > 0)]
         return Summary(near, float(np.median(known)) if known.size else float("nan"), far)
 
     def points(self) -> np.ndarray:
-        """(H, W, 3) metres: where each pixel lies in space, x right, y down, z ahead."""
+        """The 3-D point of each pixel: (H, W, 3) metres, x right, y down, z ahead."""
         return self.camera.unproject(self.depth)
 
     def distance(self, x: int, y: int) -> float:
-        """Metres from the camera to what pixel (x, y) shows, in a straight line.
+        """Straight-line distance from the camera to the point at pixel (x, y), metres.
 
         Raises:
-            IndexError: the pixel lies outside the picture.
+            IndexError: the pixel lies outside the image.
         """
         return float(np.linalg.norm(self._point(x, y)))
 
     def distance_between(self, first: Pixel, second: Pixel) -> float:
-        """Metres in a straight line between what two pixels (x, y) show."""
+        """Straight-line distance between the points at two pixels (x, y), metres."""
         return float(np.linalg.norm(self._point(*first) - self._point(*second)))
 
     def _point(self, x: int, y: int) -> np.ndarray:
         height, width = self.depth.shape
         if not (0 <= x < width and 0 <= y < height):
-            raise IndexError(f"pixel ({x}, {y}) lies outside the picture of {width}x{height}")
+            raise IndexError(f"pixel ({x}, {y}) lies outside the image of {width}x{height}")
         across, down = (x + 0.5 - self.camera.cx) / self.camera.fx, (y + 0.5 - self.camera.cy) / self.camera.fy
         return float(self.depth[y, x]) * np.array([across, down, 1.0])
 
     def calibrate(self, x: int, y: int, metres: float) -> "Prediction":
-        """The whole map rescaled so that it reads `metres` of depth at pixel (x, y).
+        """Scale the whole map so that its depth at pixel (x, y) is `metres`.
 
-        Depth is measured along the optical axis: beside the centre of the picture it is a little less than the
-        straight line from the camera, which `distance` tells.
+        Depth is measured along the optical axis; away from the image centre it is less than `distance`, which is
+        measured in a straight line.
 
         Raises:
-            IndexError: the pixel lies outside the picture.
-            ValueError: the depth given, or the one that the map has there, is not positive.
+            IndexError: the pixel lies outside the image.
+            ValueError: the given depth, or the depth of the map there, is not positive.
         """
         if not (np.isfinite(metres) and metres > 0):
             raise ValueError(f"the true depth must be positive, not {metres}")
         known = self._point(x, y)[2]
         if not (np.isfinite(known) and known > 0):
-            raise ValueError(f"the map has no depth at pixel ({x}, {y})")
+            raise ValueError(f"the map has no depth at pixel ({x}, {y}); choose another pixel")
         return self._rescale(metres / known)
 
     def calibrate_length(self, points: Sequence[Pixel], metres: float) -> "Prediction":
-        """The whole map rescaled to a length that you measured.
+        """Scale the whole map to a measured length.
 
         Args:
-            points: one pixel (x, y), for the straight line to it from the camera; or two, for the line between them.
+            points: one pixel (x, y) for its distance from the camera, or two for the distance between them.
             metres: the true length.
 
         Raises:
-            IndexError: a pixel lies outside the picture.
-            ValueError: neither one point nor two, or a length, true or in the map, that is not positive.
+            IndexError: a pixel lies outside the image.
+            ValueError: not one or two points, or the true length or that of the map is not positive.
 
         Example:
             >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
@@ -133,11 +133,11 @@ class Prediction:
         return self._rescale(metres / known)
 
     def uncalibrated(self) -> "Prediction":
-        """The metres that the model gave."""
+        """Undo all calibration."""
         return replace(self._rescale(1 / self.calibration), calibration=1.0)
 
     def length(self, points: Sequence[Pixel]) -> float:
-        """Metres from the camera to one pixel, or between two."""
+        """Distance from the camera to one pixel, or between two, metres."""
         if len(points) not in (1, 2):
             raise ValueError(f"a length needs one point or two, not {len(points)}")
         return self.distance(*points[0]) if len(points) == 1 else self.distance_between(*points)
@@ -146,13 +146,13 @@ class Prediction:
         return replace(self, depth=(self.depth * factor).astype(np.float32), calibration=self.calibration * factor)
 
     def with_camera(self, camera: Camera) -> "Prediction":
-        """What `predict` would have said had it been given this camera, without running the model again.
+        """Replace the camera: the result of `predict` with this camera, without running the model again.
 
-        A longer lens makes everything look nearer than it is, so depth grows with the focal length. A calibrated map
-        keeps its depth, which somebody has measured: then only directions change.
+        Depth is proportional to the focal length. A calibrated map keeps its measured depth, and only the directions
+        of its pixels change.
 
         Raises:
-            ValueError: the camera is not of this map's size.
+            ValueError: the camera does not have the size of this map.
         """
         height, width = self.depth.shape
         ratio = camera.checked(width, height).focal_px / self.camera.focal_px
@@ -162,7 +162,7 @@ class Prediction:
         return replace(changed, depth=(self.depth * ratio).astype(np.float32))
 
     def shrink(self, longest: int) -> "Prediction":
-        """A smaller map by nearest neighbours, its longer side at most `longest` pixels; depths are never mixed."""
+        """Subsample the map (nearest neighbour, no mixed depths) to at most `longest` pixels along its longer side."""
         height, width = self.depth.shape
         if max(height, width) <= longest:
             return self
@@ -180,24 +180,25 @@ class Prediction:
         size_mm: float = 100.0,
         longest: int = 1024,
     ) -> Path:
-        """Write the depth map; the suffix says how.
+        """Write the depth map in the format of the suffix; after an error an older file is unchanged.
 
-        .png: 16-bit grey, millimetres; what lies beyond 65.535 m becomes 0, which means "no depth", with a warning.
-        .npy: float32 metres. .npz: the same as `depth`, with camera, photo name, model and calibration.
-        .json: these alone, as a sidecar for the file of the same name.
-        .ply: coloured point cloud, metres. .glb: coloured surface, metres. .stl: relief to print, millimetres.
+        .png: 16-bit grey, millimetres; depth beyond 65.535 m becomes 0 (no depth), with a warning.
+        .npy: float32 metres. .npz: `depth` as float32 metres, and `about` with camera, photo, model and calibration.
+        .json: the content of `about` only, a sidecar for the file of the same name.
+        .ply: coloured point cloud, metres. .glb: textured surface, metres. .stl: printable relief, millimetres.
 
         Args:
-            path: where to.
-            image: colours for .ply and .glb, the photo as a rule; by default those of the depth.
+            path: file to write.
+            image: colours for .ply and .glb, usually the photo; by default the colours of the depth.
             size_mm: longer side of the relief.
-            longest: points along the longer side of the three solid kinds, at most.
+            longest: maximum number of points along the longer side of .ply, .glb and .stl.
 
         Returns:
             The path written.
 
         Raises:
-            ValueError: another suffix, or no depth to build from.
+            ValueError: another suffix, or a map without depth.
+            OSError: the file cannot be written.
         """
         path = Path(path)
         writers = {
@@ -217,7 +218,7 @@ class Prediction:
         return path
 
     def _save_solid(self, path: Path, suffix: str, image: Image.Image | None, size_mm: float, longest: int) -> None:
-        from depth_unet import mesh  # trimesh takes a while to import, and few need it
+        from depth_unet import mesh  # only here: importing trimesh takes long
 
         smaller = self.shrink(longest)
         if suffix == ".stl":
@@ -226,19 +227,19 @@ class Prediction:
             image = smaller.colorize(scale_bar=False) if image is None else image
             build = mesh.point_cloud if suffix == ".ply" else mesh.surface
             solid = build(smaller.depth, smaller.camera, image)
-        path.write_bytes(solid.export(file_type=suffix[1:]))
+        files.write_atomically(path, solid.export(file_type=suffix[1:]))
 
     @classmethod
     def load(cls, path: str | os.PathLike, mmap: bool = False) -> "Prediction":
-        """Read back what `save` wrote: the same depth, from a .png to the millimetre.
+        """Read a file that `save` wrote; a .png is exact to half a millimetre.
 
         Args:
-            path: .npz, .npy (with the .json of its name, if there is one), .png, or a .json beside one of these.
-            mmap: leave the numbers of a .npy on the disk until they are needed.
+            path: .npz, .npy (with the .json of the same name, if it exists), .png, or a .json beside one of these.
+            mmap: map a .npy into memory instead of reading it.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not a depth map, damaged, or its camera is not of its size.
+            ValueError: not a depth map, damaged, or its camera has another size.
 
         Example:
             >>> import tempfile
@@ -262,7 +263,7 @@ class Prediction:
         )
 
     def about(self) -> dict[str, Any]:
-        """Everything but the depth, for JSON: unit, camera, photo, model, calibration."""
+        """Everything except the depth, for JSON."""
         return {
             "unit": "metre",
             "camera": self.camera.to_dict(),

@@ -1,4 +1,4 @@
-"""From photos to `Prediction`s: what every way of running a DepthUNet shares, be it torch or onnxruntime."""
+"""From photos to `Prediction`s: what all engines that run a depth network share."""
 
 import math
 from collections.abc import Sequence
@@ -12,26 +12,29 @@ from depth_unet.images import ImageSource, Photo, read_photo, to_tensor
 from depth_unet.metrics import ALIGNMENTS
 from depth_unet.prediction import Prediction
 
-_MOST_ELONGATED = 3.0  # pictures longer than this are squeezed to it: the network has seen nothing like them
+_MOST_ELONGATED = 3.0  # longer photos are squeezed to this ratio: training shows none beyond it
 
 
 class Predictor:
-    """A network with a config, which turns photos into depth maps; subclasses say in `run` how it computes.
+    """A depth network that turns photos into `Prediction`s; subclasses implement `run`.
 
     Args:
         config: the network's input and its camera.
         name: of the model.
         revision: its commit on the hub, or None.
+        sha256: SHA-256 (hex) of the weights file that was loaded; None if there is none, or training may have
+            changed the weights since.
+        alignments: those of `metrics.ALIGNMENTS` in which the output can be scored; all of them for metric depth.
     """
 
     config: DepthUNetConfig
     name: str
-    revision: str | None
+    revision: str | None = None
     sha256: str | None = None
-    alignments = ALIGNMENTS
+    alignments: tuple[str, ...] = ALIGNMENTS
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
-        """Depth of a batch, as the canonical camera would have it.
+        """Predict the depth of a batch for the canonical camera.
 
         Args:
             images: (N, 3, H, W) float32, RGB in [0, 1], on the CPU.
@@ -42,7 +45,7 @@ class Predictor:
         raise NotImplementedError
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) at which a photo is run: its own shape, the area of `config.input_size`."""
+        """Input (height, width) for a photo: its aspect ratio, the area of `config.input_size`, multiples of 32."""
         rows, columns = self.config.input_size
         shape = min(max(width / height, 1 / _MOST_ELONGATED), _MOST_ELONGATED)
         columns_wanted = math.sqrt(rows * columns * shape)
@@ -53,11 +56,11 @@ class Predictor:
 
         Args:
             image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4); see `images.read_photo`.
-            camera: intrinsics in pixels of the upright photo; else those that its EXIF data tells, else
+            camera: intrinsics in pixels of the upright photo; by default from EXIF data, without them
                 `config.canonical_focal` of the longer side.
 
         Returns:
-            Depth in metres at the size of the photo as a person sees it, with the camera used.
+            Depth in metres at the size of the upright photo, with the camera used.
 
         Raises:
             FileNotFoundError, ValueError, TypeError: the image cannot be used, or the camera is not of its size.
@@ -70,12 +73,12 @@ class Predictor:
         cameras: Sequence[Camera | None] | None = None,
         batch_size: int = 8,
     ) -> list[Prediction]:
-        """`predict` for several photos, of unlike sizes too; the results come in the order given.
+        """`predict` for several photos of any sizes; the results keep their order.
 
         Args:
-            images: what `predict` takes, each.
+            images: as for `predict`.
             cameras: one for each image, or None.
-            batch_size: how many photos of like shape go through the network at once.
+            batch_size: photos per pass of the network.
 
         Raises:
             ValueError: the numbers of images and cameras differ, or batch_size is below 1.

@@ -1,9 +1,9 @@
-"""Make `import timm` and `import segmentation_models_pytorch` work beside a torchvision of another build.
+"""Make `import timm` and `import segmentation_models_pytorch` work with a torchvision of another build.
 
-A CPU build of torch next to the CUDA build of torchvision that PyPI serves fails on `import torchvision` with
-"operator torchvision::nms does not exist": torchvision registers Python code for operators that its own compiled
-library, which could not be loaded, should have declared. Nothing here uses those operators, so declaring their
-schemas is enough. A torchvision that imports is left alone. Must run before timm or smp is imported.
+With a CPU build of torch and PyPI's CUDA build of torchvision, `import torchvision` fails with "operator
+torchvision::nms does not exist": torchvision's compiled library, which declares its operators, cannot be loaded.
+This package does not use these operators, so declaring their schemas is enough. A working torchvision is not changed.
+Must run before timm or smp is imported.
 """
 
 import sys
@@ -11,23 +11,23 @@ import sys
 import torch
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_library: torch.library.Library | None = None  # the schemas live as long as this reference
+_library: torch.library.Library | None = None  # keeps the schemas registered
 
 
 def import_torchvision_safely() -> bool:
-    """Import torchvision, declaring its missing operators when that import fails for want of them.
+    """Import torchvision, and declare its operators if the import fails because they are missing.
 
     Returns:
         True if the operators had to be declared.
 
     Raises:
-        RuntimeError: torchvision is broken in another way.
+        RuntimeError: torchvision fails for another reason.
     """
     global _library
     try:
         import torchvision  # noqa: F401
     except ImportError:
-        return False  # not installed: timm and smp say so themselves
+        return False  # not installed: importing timm reports it
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

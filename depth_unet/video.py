@@ -1,7 +1,4 @@
-"""Depth of a clip: one range of colours throughout, and less flicker than frame by frame.
-
-PyAV reads and writes the files.
-"""
+"""Depth of a video: one colour range for all frames, with temporal smoothing against flicker. Uses PyAV."""
 
 import math
 import os
@@ -15,36 +12,37 @@ import numpy as np
 from PIL import Image
 
 from depth_unet.colorize import colorize_depth, depth_range
+from depth_unet.files import finished_or_absent
 from depth_unet.images import MAX_PIXELS
 from depth_unet.prediction import Prediction
 
-STILL = 6.0  # grey levels of 255: a pixel that changes by less shows the same thing as before
-CODECS = ("libx264", "mpeg4")  # the first plays in every browser; PyAV can be built without it
+STILL = 6.0  # grey levels of 255: a pixel that changes by less is regarded as still
+CODECS = ("libx264", "mpeg4")  # the first plays in every browser, but some builds of PyAV lack it
 
 
 class Frame(NamedTuple):
-    """One picture of a clip and when it is shown, seconds."""
+    """One frame of a video and its time in seconds."""
 
     image: Image.Image
     seconds: float
 
 
 class Step(NamedTuple):
-    """How far the work is: frames done of all that there are; `total` is an estimate until the last."""
+    """Progress in frames; `total` is an estimate until the last one."""
 
     done: int
     total: int
 
 
 class VideoReport(NamedTuple):
-    """What became of a clip.
+    """Summary of a processed video.
 
     Args:
-        frames: how many were done.
+        frames: number of frames.
         near: metres of the first colour.
         far: metres of the last colour.
-        flicker_before: `flicker` of the model's depth, frame by frame.
-        flicker_after: `flicker` of what was written.
+        flicker_before: mean `flicker` of the predicted depth.
+        flicker_after: mean `flicker` of the smoothed depth.
     """
 
     frames: int
@@ -55,17 +53,17 @@ class VideoReport(NamedTuple):
 
 
 def read_video(path: str | os.PathLike, longest: int = 640, fps: float = 15.0, most: int = 900) -> Iterator[Frame]:
-    """The pictures of a clip, upright.
+    """Read the frames of a video, upright.
 
     Args:
         path: any file that FFmpeg reads.
-        longest: larger pictures are reduced to this many pixels along their longer side.
-        fps: at most as many pictures a second.
-        most: stop after as many pictures.
+        longest: larger frames are reduced to this many pixels along their longer side.
+        fps: maximum number of frames per second.
+        most: maximum number of frames.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a video, damaged before its first picture, or too large.
+        ValueError: not a video, damaged before its first frame, or too large.
     """
     path = Path(path)
     try:
@@ -94,20 +92,20 @@ def read_video(path: str | os.PathLike, longest: int = 640, fps: float = 15.0, m
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path.name}") from None
     except av.FFmpegError as error:
-        # Its own text would tell the whole path.
+        # The error's text contains the whole path.
         raise ValueError(f"{path.name} is not a video that can be read ({error.strerror})") from error
 
 
 def flicker(earlier: np.ndarray, later: np.ndarray, still: np.ndarray) -> float:
-    """How much depth changes where the picture does not: mean |ln(later / earlier)| over `still` pixels.
+    """Change of depth where the image is still: mean |ln(later / earlier)| over `still` pixels.
 
     Args:
         earlier: (H, W) metres.
-        later: (H, W) metres, of the next picture.
+        later: (H, W) metres, of the next frame.
         still: (H, W) bool.
 
     Returns:
-        About the relative change, 0.01 for 1 %; NaN if nothing is still.
+        Approximately the relative change, 0.01 for 1 %; NaN without still pixels.
 
     Example:
         >>> round(flicker(np.full((2, 2), 1.0), np.full((2, 2), 1.1), np.ones((2, 2), bool)), 3)
@@ -117,16 +115,16 @@ def flicker(earlier: np.ndarray, later: np.ndarray, still: np.ndarray) -> float:
 
 
 def smooth(earlier: np.ndarray, later: np.ndarray, change: np.ndarray, strength: float) -> np.ndarray:
-    """Blend a depth map with the one before it, where the picture has hardly changed.
+    """Blend a depth map with the previous one where the image has hardly changed.
 
-    ln(out) = w ln(earlier) + (1 - w) ln(later) with w = strength exp(-(change / STILL)^2), so that what moves
-    follows at once and leaves no trail.
+    ln(out) = w ln(earlier) + (1 - w) ln(later) with w = strength exp(-(change / STILL)^2): no smoothing, and so no
+    trail, where something moves.
 
     Args:
         earlier: (H, W) metres, smoothed.
-        later: (H, W) metres, as the model says.
-        change: (H, W) grey levels between the two pictures.
-        strength: 0 for none, towards 1 for a longer memory.
+        later: (H, W) metres, as predicted.
+        change: (H, W) absolute difference of the two frames in grey levels.
+        strength: 0 for no smoothing, towards 1 for more.
     """
     weight = strength * np.exp(-np.square(change / STILL))
     return np.exp(weight * np.log(earlier) + (1 - weight) * np.log(later)).astype(np.float32)
@@ -145,32 +143,33 @@ def depth_video(
     fps: float = 15.0,
     most: int = 900,
 ) -> Iterator[Step | VideoReport]:
-    """Write the clip's depth in colours as an MP4, one range of metres for all of it.
+    """Write the coloured depth of a video as an MP4, with one range of metres for all frames.
 
-    A generator, so that whoever asks may show progress or stop in between, after which no file is left.
+    A generator: the caller can show progress, or stop, which leaves no file.
 
     Args:
-        predict: depth of one picture; depth must be positive everywhere, as a DepthUNet's is.
-        source: the clip, see `read_video`.
-        target: where to, .mp4.
-        strength: of the smoothing, in [0, 1); 0 takes each picture by itself.
+        predict: returns the depth of one frame, positive everywhere.
+        source: the video, see `read_video`.
+        target: .mp4 file to write.
+        strength: of the smoothing, in [0, 1); 0 for none.
         cmap: colour map.
-        near: metres of the first colour; by default the 2nd percentile of the whole clip.
-        far: metres of the last colour; by default the 98th percentile of the whole clip.
+        near: metres of the first colour; by default the 2nd percentile of the whole video.
+        far: metres of the last colour; by default the 98th percentile of the whole video.
         longest: see `read_video`.
-        fps: see `read_video`; the clip written has as many.
+        fps: see `read_video`; also the frame rate of the result.
         most: see `read_video`.
 
     Yields:
-        A `Step` for each picture, and at the end a `VideoReport`.
+        A `Step` for each frame, and at the end a `VideoReport`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_video`, or strength out of range.
+        OSError: the file cannot be written.
     """
     if not 0 <= strength < 1:
         raise ValueError(f"the strength of smoothing must be in [0, 1), not {strength}")
     target, before, after, total = Path(target), [], [], _expected(Path(source), fps, most)
-    # Depth waits on the disk until the range of the whole clip is known.
+    # Depth is kept on the disk until the range of the whole video is known.
     with tempfile.TemporaryFile() as store:
         raw = smoothed = grey = None
         ranges = []
@@ -201,22 +200,18 @@ def depth_video(
 
 
 def write_video(path: Path, pictures: Iterator[Image.Image], fps: float) -> None:
-    """Write pictures of one size as an MP4 that browsers play."""
+    """Write images of one size as an MP4 that browsers play."""
     codec = next(name for name in CODECS if name in av.codecs_available)
-    try:
-        with av.open(str(path), "w", format="mp4") as container:
-            stream = None
-            for picture in pictures:
-                width, height = (side - side % 2 or 2 for side in picture.size)  # H.264 wants even sides
-                if stream is None:
-                    stream = container.add_stream(codec, rate=round(fps))
-                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                frame = av.VideoFrame.from_image(picture.crop((0, 0, width, height)))
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with finished_or_absent(path) as place, av.open(str(place), "w", format="mp4") as container:
+        stream = None
+        for picture in pictures:
+            width, height = (side - side % 2 or 2 for side in picture.size)  # H.264 needs even sides
+            if stream is None:
+                stream = container.add_stream(codec, rate=round(fps))
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            frame = av.VideoFrame.from_image(picture.crop((0, 0, width, height)))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def _expected(path: Path, fps: float, most: int) -> int:
@@ -224,7 +219,7 @@ def _expected(path: Path, fps: float, most: int) -> int:
         with av.open(str(path)) as container:
             seconds = (container.duration or 0) / av.time_base
     except (av.FFmpegError, OSError):
-        return 0  # reading will say what is wrong
+        return 0  # read_video reports the error
     return min(most, max(1, round(seconds * fps)))
 
 

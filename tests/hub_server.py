@@ -3,7 +3,8 @@
 `python tests/hub_server.py FOLDER --token TOKEN=USER[:read]` serves on a free port of 127.0.0.1 and prints its
 address. FOLDER keeps everything: `blobs/` the files' contents by their git id, `repos/OWNER/NAME.json` the commits
 and what branches, tags and pull requests point to. If FOLDER/faults exists, its lines "KIND STATUS" break routes on
-purpose, e.g. "commit 503"; "resolve cut" ends the next download halfway, "resolve short" serves half files as whole.
+purpose, e.g. "commit 503"; "resolve cut" ends the next download halfway, "resolve short" serves half files as whole,
+"resolve moved" moves main to the tag v1 after the next download, as a push would.
 """
 
 import argparse
@@ -308,7 +309,12 @@ class Handler(BaseHTTPRequestHandler):
                 headers["Content-Length"] = str(len(content))
                 self.close_connection = True
                 (self.store.folder / "faults").unlink()  # once: the client tries until it gets everything
-            content = content[: len(content) // 2]
+            if fault == "moved":
+                state["branches"]["main"] = state["tags"]["v1"]
+                self.store.save(repo, state)
+                (self.store.folder / "faults").unlink()
+            else:
+                content = content[: len(content) // 2]
         self.reply(content, headers=headers)
 
 

@@ -67,6 +67,16 @@ def test_the_surface_is_torn_at_depth_edges_only(scene: tuple[Image.Image, np.nd
     assert torn.vertices[:, 2].max() < 0 and torn.vertices[:, 1].min() == pytest.approx(-FLOOR, abs=1e-4)
 
 
+@pytest.mark.parametrize("near", [0.5, 1.0, 3.0])
+def test_steepness_is_measured_at_the_nearer_corner(near: float):
+    """At 1 m and a focal length of 100 pixels, neighbours are 1 cm apart, and the limit is a step of 12 cm."""
+    camera, image = Camera(3, 2, 100.0, 100.0, 1.5, 1.0), Image.new("RGB", (3, 2))
+    for step, faces in ((0.115, 4), (0.125, 2)):  # two faces belong to the right square, which is flat
+        depth = np.full((2, 3), near * (1 + step))
+        depth[:, 0] = near
+        assert len(surface(depth, camera, image).faces) == faces
+
+
 def test_glb_opens_with_the_photo_on_it(room: Prediction, scene: tuple[Image.Image, np.ndarray], tmp_path: Path):
     path = room.save(tmp_path / "room.glb", image=scene[0])
     opened = trimesh.load(path, force="mesh")

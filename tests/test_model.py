@@ -1,7 +1,9 @@
 """Every network is built, trains, saves and loads the same; what does not fit is refused."""
 
+import hashlib
 import json
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.layers import convert_sync_batchnorm
+from torch.nn.parallel import DistributedDataParallel
 
 from depth_unet import Camera, DepthLoss, DepthUNet, DepthUNetConfig
+from depth_unet.images import to_tensor
+from depth_unet.model import DepthDetails, _build_unet
 
 NARROW = {"decoder_channels": [16, 16, 8, 8, 8], "input_size": [64, 96]}
 CONFIGS = {
@@ -28,6 +34,11 @@ CONFIGS = {
     },
     "without bins": DepthUNetConfig.for_encoder("tu-tf_efficientnet_lite0", depth_bins=0, **NARROW),
     "shallow": DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8, 8, 8], input_size=[64, 64]),
+    "shallow and default": DepthUNetConfig(decoder_channels=[8, 8, 8], input_size=[64, 96]),
+    "an unused last layer": DepthUNetConfig.for_encoder("efficientnet-b0", **NARROW),
+    "a called, unused branch": DepthUNetConfig.for_encoder(
+        "tu-xception41", decoder_channels=[8, 8, 8], input_size=[64, 96]
+    ),
 }
 
 
@@ -49,6 +60,7 @@ def test_every_network_trains_saves_and_loads(name: str, tmp_path: Path) -> None
     loss = DepthLoss(config.min_depth, config.max_depth)(model(images), target, target > 0)
     assert torch.isfinite(loss)
     loss.backward()
+    assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
     optimizer.step()
     moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
     assert any(key.startswith("unet.encoder") for key in moved) and any("segmentation_head" in key for key in moved)
@@ -82,7 +94,130 @@ def test_the_papers_network_is_a_plain_unet(paper_model: DepthUNet) -> None:
     assert all(m.kernel_size in ((3, 3), (1, 1)) for m in paper_model.modules() if isinstance(m, torch.nn.Conv2d))
 
 
+# --- encoder stages ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoder", "channels", "gone"),
+    [
+        ("mobilenet_v2", [8, 8, 8], "unet.encoder.features.18."),
+        ("tu-tf_efficientnet_lite2", [8, 8, 8], "unet.encoder.model.blocks.6."),
+        ("efficientnet-b0", [8] * 5, "unet.encoder._conv_head."),
+        ("resnet18", [8] * 5, None),
+    ],
+)
+def test_unused_stages_are_not_built(encoder: str, channels: list[int], gone: str | None, tmp_path: Path) -> None:
+    config = DepthUNetConfig.for_encoder(encoder, decoder_channels=channels, input_size=[64, 96])
+    torch.manual_seed(0)
+    whole = _build_unet(config, download=False).eval().to(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    model = DepthUNet(config)
+    assert model.training and all(module.training for module in model.modules())
+    state = {key.removeprefix("unet."): value for key, value in model.state_dict().items()}
+    assert (gone in model.unbuilt) if gone else model.unbuilt == ()
+    for key, value in whole.state_dict().items():
+        assert (key in state) != f"unet.{key}".startswith(model.unbuilt)
+        if key in state and not key.startswith("segmentation_head"):
+            assert torch.equal(state[key], value), "the seed gives other weights, or statistics have changed"
+    images = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        wanted, got = whole.encoder(images), model.eval().unet.encoder(images)
+    assert all(torch.equal(a, b) for a, b in zip(got, wanted[: len(got)], strict=True))
+
+    # A model of 0.1.0 has the tensors of all stages.
+    model.save_pretrained(tmp_path)
+    old = {f"unet.{key}": value for key, value in whole.state_dict().items()} | model.state_dict()
+    old = {key: value.contiguous() for key, value in old.items()}
+    save_file(old, tmp_path / "model.safetensors")
+    assert gone is None or any(key.startswith(gone) for key in old)
+    loaded = DepthUNet.from_pretrained(tmp_path)
+    assert torch.equal(loaded.run(images), model.run(images))
+    loaded.load_state_dict(old)
+    save_file({**old, "unet.encoder.wings": torch.ones(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"1 unknown \(e\.g\. unet\.encoder\.wings"):
+        DepthUNet.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_model_can_be_built_without_gradients(mode: type, tiny_config: DepthUNetConfig) -> None:
+    torch.manual_seed(0)
+    wanted, after = DepthUNet(replace(tiny_config, decoder_channels=[8, 8, 8])), torch.rand(1)
+    torch.manual_seed(0)
+    with mode():
+        built = DepthUNet(wanted.config)
+    assert torch.equal(torch.rand(1), after) and built.unbuilt == wanted.unbuilt
+    built(torch.rand(2, 3, 32, 32)).sum().backward()
+
+
+@pytest.mark.parametrize("name", ["tu-swin_tiny_patch4_window7_224", "tu-vit_tiny_patch16_224", "tu-inception_v3"])
+def test_an_encoder_of_fixed_input_size_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        DepthUNet(DepthUNetConfig.for_encoder(name))
+
+
+@pytest.fixture(scope="module")
+def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One gloo process, in which DistributedDataParallel checks the same as among several."""
+    path = tmp_path_factory.mktemp("group") / "store"
+    torch.distributed.init_process_group("gloo", init_method=path.as_uri(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("find_unused", [False, True])
+def test_every_network_trains_under_ddp(process_group: None, name: str, find_unused: bool) -> None:
+    config = CONFIGS[name]
+    wrapped = DistributedDataParallel(DepthUNet(config), find_unused_parameters=find_unused)
+    for _ in range(2):  # the second forward fails if a parameter had no gradient in the first
+        output = wrapped(torch.rand(2, 3, 32, 64), details=True)
+        assert isinstance(output, DepthDetails) and output.log_scale is None
+        output.depth.sum().backward()
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "tu-tf_efficientnet_lite0", "vgg13_bn", "efficientnet-b0", "resnet18", "densenet121"]
+)
+def test_synchronised_batch_norm_keeps_the_output(name: str) -> None:
+    channels = [8, 8, 8, 8] if name == "vgg13_bn" else [8] * 5
+    model = DepthUNet(DepthUNetConfig.for_encoder(name, decoder_channels=channels, input_size=[64, 96])).eval()
+    images = torch.rand(1, 3, 64, 96)
+    before = model.run(images)
+    converted = convert_sync_batchnorm(model)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in converted.modules())
+    torch.testing.assert_close(converted.eval().run(images), before)
+
+
+def test_torchs_own_conversion_would_change_the_default_network() -> None:
+    model = DepthUNet(DepthUNetConfig(**NARROW)).eval()
+    images = torch.rand(1, 3, 64, 96)
+    before = model.run(images)
+    after = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model).eval().run(images)
+    assert ((after - before).abs() / before).max() > 0.01, "timm's conversion is no longer needed"
+
+
 # --- forward -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bins", [0, 5])
+def test_details_are_what_losses_need(tiny_config: DepthUNetConfig, bins: int) -> None:
+    model = DepthUNet(replace(tiny_config, depth_bins=bins)).eval()
+    images = torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        depth, logits, log_scale = model(images, details=True)
+        assert torch.equal(depth, model(images)) and log_scale is None
+    if not bins:
+        assert logits is None
+        return
+    assert logits.shape == (2, bins, 32, 48) and logits.dtype == torch.float32
+    # The correction of a new model is 0, so that depth is the mean of the distribution.
+    torch.nn.init.zeros_(model.unet.segmentation_head[0].bias)
+    with torch.inference_mode():
+        depth, logits, _ = model(images, details=True)
+    mean = (logits.softmax(1) * torch.linspace(0, 1, bins).view(1, -1, 1, 1)).sum(1, keepdim=True)
+    place = torch.nn.functional.interpolate(mean.logit(), depth.shape[2:], mode="bilinear").sigmoid()
+    near, far = model.config.min_depth, model.config.max_depth
+    torch.testing.assert_close(depth, near * (far / near) ** place)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 96), (100, 41)])
@@ -149,6 +284,18 @@ def test_dropout_only_in_training(paper_model: DepthUNet) -> None:
         assert np.array_equal(before, model.predict(np.zeros((32, 64, 3), np.uint8)).depth)
 
 
+def test_dropout_acts_on_encoder_features_and_in_the_decoder(paper_model: DepthUNet) -> None:
+    images = torch.rand(1, 3, 32, 64)
+    decoder = [block.attention2 for block in paper_model.unet.decoder.blocks]
+    for part in ([paper_model.drop_down], decoder):
+        paper_model.eval()
+        assert torch.equal(paper_model.run(images), paper_model.run(images))
+        for module in part:
+            module.train()
+        with torch.no_grad():
+            assert not torch.equal(paper_model(images), paper_model(images))
+
+
 # --- predict -----------------------------------------------------------------------------------------------------
 
 SIZES = [(120, 160), (160, 120), (1, 1), (1, 500), (500, 1), (33, 47), (64, 96), (97, 301), (700, 30), (240, 320)]
@@ -209,11 +356,46 @@ def test_predict_leaves_the_model_as_it_was(tiny_model: DepthUNet, photo: Path, 
     assert all(torch.equal(value, before[key]) for key, value in tiny_model.state_dict().items())
 
 
-def test_a_prediction_can_be_worked_with(tiny_model: DepthUNet, photo: Path) -> None:
-    depth = tiny_model.predict(photo).depth
-    assert depth.flags.writeable and depth.flags.owndata or depth.base is not None
-    depth[0, 0] = 1.0
-    assert torch.from_numpy(depth).requires_grad_().sum().item() > 0  # no memory of inference mode
+def test_predict_restores_the_mode_of_every_module(tiny_model: DepthUNet, photo: Path) -> None:
+    tiny_model.train()
+    norms = [module for module in tiny_model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for module in norms[::2]:  # as when their statistics are frozen
+        module.eval()
+    before = [module.training for module in tiny_model.modules()]
+    tiny_model.predict(photo)
+    assert [module.training for module in tiny_model.modules()] == before
+
+
+def test_a_depth_map_may_be_changed(tiny_model: DepthUNet, photo: Path) -> None:
+    first, second = tiny_model.predict_batch([photo, photo])
+    unchanged = second.depth.copy()
+    first.depth[:] = 1.0
+    assert (first.depth == 1).all() and np.array_equal(second.depth, unchanged)
+
+
+@pytest.mark.parametrize(("fx", "fy"), [(200.0, 200.0), (200.0, 50.0), (50.0, 200.0)])
+def test_metres_follow_both_focal_lengths(tiny_model: DepthUNet, photo: Path, fx: float, fy: float) -> None:
+    prediction = tiny_model.predict(photo, Camera(160, 120, fx, fy, 80.0, 60.0))
+    height, width = tiny_model.network_size(120, 160)
+    assert (height, width) == (64, 96)  # not the photo's aspect ratio: fx and fy are scaled differently
+    with Image.open(photo) as image:
+        canonical = tiny_model.run(to_tensor(image, (height, width))[None])
+    focal_px = np.sqrt(fx * width / 160 * fy * height / 120)
+    scaled = canonical * focal_px / tiny_model.config.canonical_focal_px
+    wanted = torch.nn.functional.interpolate(scaled, (120, 160), mode="bilinear")[0, 0].numpy()
+    np.testing.assert_allclose(prediction.depth, wanted, rtol=1e-5)
+
+
+def test_the_weights_are_named_by_their_hash(saved: Path, tiny_model: DepthUNet, photo: Path) -> None:
+    assert tiny_model.sha256 is None
+    loaded = DepthUNet.from_pretrained(saved)
+    wanted = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    loaded.predict(photo)
+    assert loaded.sha256 == wanted and loaded.with_another_head(5).sha256 is None
+    loaded.load_state_dict(loaded.state_dict())
+    assert loaded.sha256 is None
+    loaded = DepthUNet.from_pretrained(saved)
+    assert loaded.eval().sha256 == wanted and loaded.train().sha256 is None
 
 
 def test_a_reduced_decoding_predicts_as_the_whole_picture(tiny_model: DepthUNet, photo: Path, tmp_path: Path) -> None:

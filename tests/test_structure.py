@@ -66,9 +66,9 @@ def test_no_grab_bags() -> None:
 
 def test_public_names() -> None:
     promised = {
-        "DepthUNet", "DepthUNetConfig", "Prediction", "Camera", "DEFAULT_MODEL", "DiodeDataset", "RgbdFolder",
-        "DepthSample", "DepthLoss", "structural_similarity", "mean_absolute_relative_error", "depth_metrics",
-        "colorize_depth",
+        "DepthUNet", "DepthUNetConfig", "Prediction", "Camera", "DEFAULT_MODEL", "open_model", "DiodeDataset",
+        "NyuDataset", "RgbdFolder", "DepthSample", "DepthLoss", "structural_similarity",
+        "mean_absolute_relative_error", "depth_metrics", "colorize_depth",
     }  # fmt: skip
     assert set(depth_unet.__all__) == promised and len(depth_unet.__all__) == len(promised)
     assert all(hasattr(depth_unet, name) for name in promised)

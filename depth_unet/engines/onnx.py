@@ -1,4 +1,4 @@
-"""`OnnxDepthUNet`: a DepthUNet that onnxruntime runs. `onnx_export` writes its files.
+"""`OnnxDepthUNet`: run a DepthUNet with onnxruntime, from a file that `onnx_export` wrote.
 
 Needs `pip install "depth_unet[onnx]"`.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from depth_unet.config import DepthUNetConfig
+from depth_unet.files import sha256_of
 from depth_unet.hub import find_files
 from depth_unet.predictor import Predictor
 
@@ -19,19 +20,19 @@ CONFIG_KEY = "depth_unet_config"
 
 
 class ForeignModelError(ValueError):
-    """A sound ONNX file, but not one of this package."""
+    """A valid ONNX file that this package did not write."""
 
 
 class OnnxDepthUNet(Predictor):
-    """A DepthUNet that onnxruntime runs, with the same `predict` and `predict_batch`.
+    """A DepthUNet that runs in onnxruntime, with the same `predict` and `predict_batch`.
 
     Args:
-        path: file that `export` or `quantize` wrote.
-        threads: of the CPU; 0 leaves it to onnxruntime.
+        path: file that `onnx_export.export` or `quantize` wrote.
+        threads: CPU threads; 0 for onnxruntime's own choice.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, of a newer version, or, as `ForeignModelError`, an ONNX file of somebody else.
+        ValueError: damaged, of a newer version, or, as `ForeignModelError`, written by another program.
         ImportError: onnxruntime is not installed.
     """
 
@@ -42,24 +43,26 @@ class OnnxDepthUNet(Predictor):
             raise FileNotFoundError(f"no ONNX file at {path}")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors only; failures are raised in any case
+        options.log_severity_level = 3  # no warnings; errors are raised
         try:
             self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exception classes have nothing in common but this
+        except Exception as error:  # onnxruntime's exceptions have no other common class
             raise ValueError(f"{path} is not an ONNX file, or damaged: {error}") from error
         about = self.session.get_modelmeta().custom_metadata_map
         if CONFIG_KEY not in about:
             raise ForeignModelError(
-                f"{path} is no DepthUNet: make it with `python -m depth_unet.engines.onnx_export MODEL {path.name}`"
+                f"{path} is not a DepthUNet; write one with "
+                f"`python -m depth_unet.engines.onnx_export MODEL {path.name}`"
             )
         try:
             self.config = DepthUNetConfig.from_dict(json.loads(about[CONFIG_KEY]))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: its configuration cannot be used: {error}") from error
         self.name, self.revision = about["name"], about["revision"] or None
+        self.sha256 = sha256_of(path)
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
-        """Depth of a batch, as the canonical camera would have it; see `Predictor.run`."""
+        """Depth of a batch for the canonical camera; see `Predictor.run`."""
         (depths,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
         return torch.from_numpy(depths)
 

@@ -1,5 +1,8 @@
-"""The ONNX file says what the model says."""
+"""An ONNX file predicts what its model predicts."""
 
+import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from depth_unet.engines.onnx_export import (  # noqa: E402
     quantize,
 )
 
+ROOT = Path(__file__).parents[2]
 # TensorFlow's padding depends on the size: the hardest case for a file in which all sizes are free.
 ENCODERS = ["mobilenet_v2", "tu-tf_efficientnet_lite0", "vgg13_bn"]
 
@@ -62,6 +66,7 @@ def test_predictions_are_the_same_down_to_the_camera(lively_model: DepthUNet, fi
     lively_model.name = "kept in the file"
     runner = OnnxDepthUNet(export(lively_model, file))
     assert runner.config == lively_model.config
+    assert runner.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     array = np.random.default_rng(0).integers(0, 255, (50, 130, 3), dtype=np.uint8)
     images, cameras = [photo, array, photo], [None, Camera.from_fov(130, 50, 90), Camera.from_fov(160, 120, 40)]
     ours = runner.predict_batch(images, cameras, batch_size=2)
@@ -83,6 +88,28 @@ def test_eight_bits_are_smaller_and_close(lively_model: DepthUNet, file: Path, p
         quantize(file, tmp_path / "none.onnx", [])
 
 
+def test_concatenations_and_the_head_stay_in_float(file: Path, photo: Path, tmp_path: Path):
+    graph = onnx.load(quantize(file, tmp_path / "int8.onnx", [photo])).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer}
+    joined = [
+        [values[makers[name].input[1]] for name in node.input]
+        for node in graph.node
+        if node.op_type == "Concat" and all(makers[name].op_type == "DequantizeLinear" for name in node.input)
+    ]
+    assert len(joined) == 4 and all(decoder != skip for decoder, skip in joined), "each feature has its own range"
+
+    pending, head = [graph.output[0].name], []
+    while pending:  # from the depth back to the last convolutions
+        node = makers.get(pending.pop())
+        if node is not None:
+            head.append(node)
+            pending += node.input[1:] if node.op_type == "Conv" else node.input
+    assert {"Conv", "Softmax", "Sigmoid", "Exp"} <= {node.op_type for node in head}
+    assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in head}
+    assert sum(node.op_type == "QuantizeLinear" for node in graph.node) > 20, "the rest is in 8 bits"
+
+
 def test_calibration_photos_are_spread_over_a_folder(tmp_path: Path, photo: Path):
     for index in range(10):
         (tmp_path / f"{index}.jpg").write_bytes(photo.read_bytes())
@@ -90,7 +117,7 @@ def test_calibration_photos_are_spread_over_a_folder(tmp_path: Path, photo: Path
     assert [path.name for path in calibration_photos(tmp_path, 4)] == ["0.jpg", "3.jpg", "6.jpg", "9.jpg"]
     assert len(calibration_photos(tmp_path, 99)) == 10
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no pictures"):
+    with pytest.raises(FileNotFoundError, match="no images"):
         calibration_photos(tmp_path / "empty")
 
 
@@ -101,7 +128,7 @@ def test_other_files_are_refused(file: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="damaged"):
         OnnxDepthUNet(tmp_path / "half.onnx")
     graph = onnx.load(file)
-    for about, wanted in (({}, "is no DepthUNet"), ({"depth_unet_config": '{"encoder": 3}'}, "cannot be used")):
+    for about, wanted in (({}, "is not a DepthUNet"), ({"depth_unet_config": '{"encoder": 3}'}, "cannot be used")):
         del graph.metadata_props[:]
         onnx.helper.set_model_props(graph, about)
         onnx.save(graph, tmp_path / "other.onnx")
@@ -112,7 +139,7 @@ def test_other_files_are_refused(file: Path, tmp_path: Path):
 def test_a_folder_with_the_file_loads(file: Path, photo: Path):
     loaded = OnnxDepthUNet.from_pretrained(file.parent, threads=1)
     assert loaded.name == file.parent.name and loaded.predict(photo).depth.shape == (120, 160)
-    with pytest.raises(FileNotFoundError, match=r"holds no model\.onnx"):
+    with pytest.raises(FileNotFoundError, match=r"contains no model\.onnx"):
         OnnxDepthUNet.from_pretrained(file.parent.parent)
 
 
@@ -124,3 +151,14 @@ def test_the_command(tiny_model: DepthUNet, photo: Path, tmp_path: Path, capsys:
     assert {path.name for path in output.parent.iterdir()} == {"out.onnx", "out_int8.onnx"}
     assert main([str(tmp_path / "none"), str(output)]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_file_runs_without_the_exporter(file: Path, photo: Path):
+    code = (
+        "import sys\nfor name in ('onnx', 'onnxscript'): sys.modules[name] = None\n"
+        "from depth_unet import open_model\n"
+        f"print(open_model({str(file)!r}).predict({str(photo)!r}).depth.shape)\n"
+        "assert 'depth_unet.engines.onnx_export' not in sys.modules"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.stdout.strip() == "(120, 160)", ran.stderr
