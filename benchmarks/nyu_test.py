@@ -17,7 +17,7 @@ from train.documents import fill, markdown_table
 HERE = Path(__file__).parent
 DOCUMENTS = (HERE.parent / "README.md", HERE / "README.md")
 CARD = Path(DEFAULT_MODEL) / "README.md"
-BLOCK, END = "<!-- nyu_test -->", "<!-- /nyu_test -->"
+SECTION = "\n### Official test set of NYU Depth V2\n\n<!-- nyu_test -->\n<!-- /nyu_test -->\n"
 BEFORE = "\n## Training\n"  # in a card that train.publish has just written
 ALIGNMENTS = {
     "none": "unaligned",
@@ -66,8 +66,8 @@ def text(measured: dict[str, Any], shipped: str) -> str:
             f"Measured once: {measured['measured']}. Protocol: {ours['protocol']}.",
             table(results),
             "\n".join(f"- {result['model']}: {result['note']}." for result in results),
-            f"95 % interval of the unaligned AbsRel of depth_unet: {low:.3f} to {high:.3f}. SHA-256 of the measured weights: "
-            f"`{ours['sha256'][:8]}...`; {belongs}.",
+            f"95 % interval of the unaligned AbsRel of depth_unet: {low:.3f} to {high:.3f}. SHA-256 of the measured "
+            f"weights: `{ours['sha256'][:8]}...`; {belongs}.",
         ]
     )
 
@@ -77,10 +77,8 @@ def main() -> None:
     argparse.ArgumentParser("python -m benchmarks.nyu_test", description=__doc__).parse_args()
     measured = json.loads((HERE / "results" / "nyu_test.json").read_text("utf-8"))
     card = CARD.read_text("utf-8")
-    if BLOCK not in card:
-        write_atomically(
-            CARD, card.replace(BEFORE, f"\n### Official test set of NYU Depth V2\n\n{BLOCK}\n{END}\n{BEFORE}")
-        )
+    if "<!-- nyu_test -->" not in card:
+        write_atomically(CARD, card.replace(BEFORE, SECTION + BEFORE))
     content = text(measured, sha256_of(Path(DEFAULT_MODEL) / "model.safetensors"))
     for document in (*DOCUMENTS, CARD):
         fill(document, "nyu_test", content)
