@@ -17,6 +17,8 @@ from depth_unet.metrics import depth_metrics
 from depth_unet.model import DEFAULT_MODEL, DepthUNet
 from depth_unet.prediction import Prediction
 
+__version__ = "0.2.0"
+
 __all__ = [
     "DEFAULT_MODEL",
     "Camera",

@@ -4,15 +4,18 @@ const compared = () => [...document.querySelectorAll("#slider img")];
 
 window.depthPage = {
   // gradio's thumbnails are buttons without a name, and the pictures of its slider have no text: screen readers get
-  // both from here, for the slider each time its pictures change.
+  // both from here, each time the page changes.
   describe() {
-    for (const image of examples())
-      image.closest("button").ariaLabel = "Example: " + fileName(image).replaceAll("_", " ");
-    const name = () => compared().forEach(image => {
-      const text = image.src.includes("_color.") ? "The depth of the photo in colours" : "The photo";
-      if (image.alt !== text) image.alt = text;
-    });
-    new MutationObserver(name).observe(document.body, {subtree: true, childList: true, attributeFilter: ["src", "alt"]});
+    const describe = () => {
+      for (const image of examples())
+        image.closest("button").ariaLabel = "Example: " + fileName(image).replaceAll("_", " ");
+      for (const image of compared()) {
+        const text = image.src.includes("_color.") ? "The depth of the photo in colours" : "The photo";
+        if (image.alt !== text) image.alt = text;
+      }
+    };
+    new MutationObserver(describe).observe(document.body, {subtree: true, childList: true, attributeFilter: ["src", "alt"]});
+    describe();
   },
 
   // Click the example that the address names.
