@@ -2,4 +2,8 @@
 
 import os
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it when it is imported
+# gradio reads these when it is imported, and stops at an empty port.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
+    if not os.environ.get(name):
+        os.environ.pop(name, None)

@@ -17,9 +17,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
     # A Hugging Face Space sets these variables; an empty one counts as unset.
-    host, port = os.environ.get("GRADIO_SERVER_NAME"), os.environ.get("GRADIO_SERVER_PORT")
-    made.add_argument("--host", default=host or "127.0.0.1", help="address to listen at; 0.0.0.0 lets the network in")
-    made.add_argument("--port", type=int, default=port or "7860", help="port to listen at")
+    host, port = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    made.add_argument("--host", default=host, help="address to listen at; 0.0.0.0 lets the network in")
+    made.add_argument("--port", type=int, default=port, help="port to listen at")
     made.add_argument("--mcp", action="store_true", help="serve the endpoints as MCP tools too, at /gradio_api/mcp")
     return made
 
