@@ -3,9 +3,13 @@
 import io
 
 import numpy as np
-import trimesh
 from PIL import Image
-from trimesh.visual.material import PBRMaterial
+
+try:
+    import trimesh
+    from trimesh.visual.material import PBRMaterial
+except ImportError as error:
+    raise ImportError(f'solids need {error.name}: pip install "depth_unet[solid]"') from error
 
 from depth_unet.camera import Camera
 from depth_unet.colorize import depth_range

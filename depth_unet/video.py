@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 from PIL import Image
+
+try:
+    import av
+except ImportError as error:
+    raise ImportError(f'clips need {error.name}: pip install "depth_unet[video]"') from error
 
 from depth_unet.colorize import colorize_depth, depth_range
 from depth_unet.files import finished_or_absent

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from test_app import PATIENCE, ROOT, running_app
+from test_page import EXAMPLES, PATIENCE, running_app
 
 from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
 from depth_unet.video import write_video
@@ -351,8 +351,7 @@ def test_every_control_has_a_name(page: "playwright.Page", photo: Path):
     assert unnamed == []
 
 
-@pytest.mark.skipif(not [*(ROOT / "docs" / "examples").glob("*.jpg")], reason="docs/examples has no pictures")
 def test_example(page: "playwright.Page"):
-    first = sorted(path.stem for path in (ROOT / "docs" / "examples").glob("*.jpg"))[0]
+    first = min(path.stem for path in EXAMPLES.iterdir())
     page.locator(".gallery-item").first.click()
     assert np.ptp(shown(page, first)) > 0

@@ -27,11 +27,13 @@ from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 from PIL import Image
 
-import app
 from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
 from depth_unet.__main__ import main as command_line
+from depth_unet.page.__main__ import main, parser
+from depth_unet.page.server import MOST_WAITING
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "depth_unet" / "page" / "examples"
 PATIENCE = 180  # seconds; a busy machine imports torch slowly
 
 
@@ -61,7 +63,7 @@ def running_app(folder: Path, config: DepthUNetConfig) -> Iterator[tuple[str, De
         process.terminate()
         process.wait(60)
     left = {path.name for path in (folder / "served").rglob("*") if path.is_file()}
-    assert left <= {path.name for path in (ROOT / "docs" / "examples").glob("*")}, "photos of visitors stay on the disk"
+    assert left <= {path.name for path in EXAMPLES.iterdir()}, "photos of visitors stay on the disk"
 
 
 def answers(url: str) -> bool:
@@ -136,7 +138,7 @@ def test_the_readme_tells_how_to_ask(server: tuple[str, DepthUNet], model: Depth
 
 
 def test_page_command_line_and_code_agree(client: Client, model: DepthUNet, tmp_path: Path):
-    photo = ROOT / "docs" / "examples" / "living_room.jpg"  # with a focal length in its EXIF data
+    photo = EXAMPLES / "living_room.jpg"  # with a focal length in its EXIF data
     model.save_pretrained(tmp_path / "model")
     assert command_line([str(photo), "--output", str(tmp_path), "--model", str(tmp_path / "model")]) == 0
 
@@ -289,14 +291,14 @@ def test_a_full_queue_says_so_and_loses_no_answer(server: tuple[str, DepthUNet],
         sent = httpx.post(f"{server[0]}gradio_api/upload", files={"files": file}, timeout=PATIENCE).json()[0]
     visitor = Client(server[0], verbose=False, download_files=False, ssl_verify=ssl.create_default_context())
     waiting = {"path": sent, "meta": {"_type": "gradio.FileData"}}
-    jobs = [visitor.submit(waiting, [[20, 30]], api_name="/measure") for _ in range(app.MOST_WAITING + 30)]
+    jobs = [visitor.submit(waiting, [[20, 30]], api_name="/measure") for _ in range(MOST_WAITING + 30)]
     right, refused = 0, []
     for job in jobs:
         try:
             right += job.result(timeout=PATIENCE)["metres"] == pytest.approx(expected)
         except QueueError as error:
             refused.append(str(error))
-    assert right >= app.MOST_WAITING and right + len(refused) == len(jobs)
+    assert right >= MOST_WAITING and right + len(refused) == len(jobs)
     assert refused and all("queue" in sentence.lower() for sentence in refused), set(refused)
     assert visitor.predict(waiting, [[20, 30]], api_name="/measure")["metres"] == pytest.approx(expected)
     visitor.close()
@@ -308,7 +310,7 @@ def test_front_matter_runs_as_a_space(monkeypatch):
     assert len(front["short_description"]) <= 60
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
-    options = app.parser().parse_args([])
+    options = parser().parse_args([])
     assert (options.host, options.port) == ("0.0.0.0", 7861)
 
 
@@ -338,7 +340,7 @@ def test_a_model_that_cannot_be_loaded_ends_with_one_sentence(model: str, tmp_pa
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
 
-    assert app.main(["--model", model]) == 2
+    assert main(["--model", model]) == 2
 
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith(f"error: {model}")

@@ -1,0 +1,43 @@
+"""`python -m depth_unet.page`, `depth-unet-page` or `python app.py`: serve the page for one model."""
+
+import argparse
+import importlib.util
+import os
+import sys
+
+from depth_unet import DEFAULT_MODEL, DepthUNet
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        "python -m depth_unet.page",
+        description="Serve the page: a photo goes in, its depth in metres comes out.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
+    # A Hugging Face Space sets these variables; an empty one counts as unset.
+    host, port = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    made.add_argument("--host", default=host, help="address to listen at; 0.0.0.0 lets the network in")
+    made.add_argument("--port", type=int, default=port, help="port to listen at")
+    made.add_argument("--mcp", action="store_true", help="serve the endpoints as MCP tools too, at /gradio_api/mcp")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted; 2 if the server cannot start."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.mcp and importlib.util.find_spec("mcp") is None:
+            raise ImportError('--mcp needs another package: pip install "gradio[mcp]"')
+        from depth_unet.page.server import serve  # gradio: slow to import, and absent without its extra
+
+        serve(DepthUNet.from_pretrained(options.model), options.host, options.port, options.mcp)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

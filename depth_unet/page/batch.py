@@ -1,0 +1,53 @@
+"""The tab for several photos at once, into one archive."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from depth_unet.__main__ import find_photos
+from depth_unet.page.look import COLOUR_MAPS, PRIVATE
+from depth_unet.page.notices import refusals, save_loudly
+from depth_unet.page.visits import Visits
+
+
+def batch_view(visits: Visits) -> None:
+    """Build the tab."""
+    files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=220)
+    with gr.Row():
+        start = gr.Button("Start", size="md", variant="primary")
+        stop = gr.Button("Cancel", size="md")
+    headers = ["Photo", "Near", "Median", "Far", "Note"]
+    table = gr.Dataframe(headers=headers, interactive=False, label="Results, in metres", wrap=True)
+    archive = gr.DownloadButton("Download all as ZIP", size="md")
+
+    def run(photos: list[dict[str, Any]] | None, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
+        with refusals():
+            if not photos:
+                raise ValueError("choose some photos first")
+            paths = [visits.received(photo) for photo in photos]
+            zipped, rows = Path(visits.new_file("depth.zip")), []
+            yield rows, None
+            with zipfile.ZipFile(zipped, "w", zipfile.ZIP_STORED) as target:
+                for path, result in progress.tqdm(list(find_photos(paths, zipped.parent)), unit="photo"):
+                    try:
+                        prediction = visits.predict(path)
+                    except (OSError, ValueError) as error:
+                        rows.append([path.name, None, None, None, str(error)])
+                    else:
+                        rows.append([path.name, *(f"{value:.2f}" for value in prediction.summary()), ""])
+                        for ending in ("depth.png", "depth.npy", "depth.json", "color.png"):
+                            written = result.with_name(f"{result.name}_{ending}")
+                            if ending == "color.png":
+                                prediction.colorize(COLOUR_MAPS[0]).save(written, compress_level=1)
+                            else:
+                                save_loudly(prediction, written)
+                            target.write(written, written.name)
+                            written.unlink()
+                    yield rows, None
+            yield rows, str(zipped)
+
+    running = start.click(run, files, [table, archive], preprocess=False, concurrency_id="batch", **PRIVATE)
+    stop.click(None, cancels=[running], **PRIVATE)

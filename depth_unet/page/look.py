@@ -1,0 +1,68 @@
+"""How the page shows things: the frame of pictures, events, colours and the metres that they span."""
+
+import functools
+from typing import NamedTuple
+
+import gradio as gr
+
+from depth_unet.colorize import colour_steps
+from depth_unet.prediction import Prediction
+
+SHOWN_LONGEST = 1280  # pixels of the pictures on the page; the downloads have all
+PICTURE_HEIGHT = "min(26rem, 85vw)"
+# Equal steps of depth look equal in the first five; the others have more contrast instead.
+COLOUR_MAPS = ["viridis", "magma", "inferno", "plasma", "cividis", "turbo", "Spectral", "gray"]
+
+# Events of the page, which are no endpoints for programs; the quiet ones show no progress over their outputs.
+PRIVATE = {"api_visibility": "private"}
+QUIET = {**PRIVATE, "show_progress": "hidden"}
+
+picture = functools.partial(gr.Image, type="filepath", height=PICTURE_HEIGHT, buttons=["fullscreen"])
+
+
+class Look(NamedTuple):
+    """A visitor's choice of colours; near and far in metres, None or 0 for automatic."""
+
+    cmap: str
+    near: float | None
+    far: float | None
+
+    def range_of(self, prediction: Prediction) -> tuple[float, float]:
+        """The metres of the first and the last colour.
+
+        Raises:
+            ValueError: near is not below far.
+        """
+        summary = prediction.summary()
+        near, far = self.near or summary.near, self.far or summary.far  # 0 is automatic
+        if not 0 <= near < far:
+            raise ValueError(f"near must be below far: {near:.2f} m is not below {far:.2f} m")
+        return near, far
+
+
+def look_of_address(request: gr.Request) -> Look:
+    """The colours that the page's address asks for; values that make no sense are ignored."""
+
+    def metres(name: str) -> float:
+        try:
+            return max(0.0, min(float(asked.get(name, 0)), 1e4))
+        except ValueError:
+            return 0.0
+
+    asked = request.query_params
+    cmap = asked.get("cmap")
+    return Look(cmap if cmap in COLOUR_MAPS else COLOUR_MAPS[0], metres("near"), metres("far"))
+
+
+def scale_bar(cmap: str | None, span: tuple[float, float] | None) -> str:
+    """The colours with their metres, as HTML."""
+    if span is None:
+        return '<div class="scale"></div>'
+    near, far = span
+    ticks = "".join(f"<span>{near + (far - near) * part / 4:.2f} m</span>" for part in range(5))
+    ramp = ", ".join(colour_steps(cmap))
+    return (
+        f'<div class="scale" role="img" aria-label="Colours from {near:.2f} to {far:.2f} metres">'
+        f'<div class="ramp" style="background: linear-gradient(to right, {ramp})"></div>'
+        f'<div class="ticks">{ticks}</div></div>'
+    )

@@ -1,0 +1,56 @@
+"""The tab for a clip, with one range of colours and less flicker."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from depth_unet.page.look import COLOUR_MAPS, PICTURE_HEIGHT, PRIVATE
+from depth_unet.page.notices import note, refusals
+from depth_unet.page.visits import Visits
+from depth_unet.video import VideoReport, depth_video
+
+MOST_FRAMES = 450  # of a clip: half a minute
+
+
+def video_view(visits: Visits) -> None:
+    """Build the tab."""
+    with gr.Row():
+        clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=PICTURE_HEIGHT)
+        result = gr.Video(label="Depth", interactive=False, height=PICTURE_HEIGHT, buttons=["download"])
+    with gr.Row():
+        strength = gr.Slider(0, 0.95, 0.8, step=0.05, label="Smoothing against flicker")
+        cmap = gr.Dropdown(COLOUR_MAPS, value=COLOUR_MAPS[0], label="Colours of the clip")
+    with gr.Row():
+        start = gr.Button("Start video", size="md", variant="primary")
+        stop = gr.Button("Cancel video", size="md")
+    about = gr.HTML(video_note(None), label="What was measured")
+
+    def run(clip: Any, strength: float, cmap: str, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
+        with refusals():
+            if not clip:
+                raise ValueError("choose a clip first")
+            source, target = visits.received(clip), visits.new_file("depth.mp4")
+            yield None, video_note(None)
+            for step in depth_video(visits.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
+                if isinstance(step, VideoReport):
+                    yield target, video_note(step)
+                else:
+                    progress(step, unit="frames")
+                    yield gr.skip(), gr.skip()  # Cancel stops it here
+
+    inputs = [clip, strength, cmap]
+    running = start.click(run, inputs, [result, about], preprocess=False, concurrency_id="video", **PRIVATE)
+    stop.click(None, cancels=[running], **PRIVATE)
+
+
+def video_note(report: VideoReport | None) -> str:
+    """What was written and the effect of the smoothing, as HTML."""
+    text = f"At most {MOST_FRAMES} frames at 15 a second; the colours mean the same throughout."
+    if report:
+        text = f"{report.frames} frames, colours from {report.near:.2f} to {report.far:.2f} m."
+        if not math.isnan(report.flicker_before):  # NaN where nothing stood still
+            before, after = 100 * report.flicker_before, 100 * report.flicker_after
+            text += f" Flicker where the picture stands still: {before:.2f} % before, {after:.2f} % after smoothing."
+    return note(text)
