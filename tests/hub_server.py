@@ -3,7 +3,7 @@
 `python tests/hub_server.py FOLDER --token TOKEN=USER[:read]` serves on a free port of 127.0.0.1 and prints its
 address. FOLDER keeps everything: `blobs/` the files' contents by their git id, `repos/OWNER/NAME.json` the commits
 and what branches, tags and pull requests point to. If FOLDER/faults exists, its lines "KIND STATUS" break routes on
-purpose, e.g. "commit 503"; "resolve cut" ends the next download halfway, "resolve short" serves half files as whole,
+purpose, e.g. "commit 503"; "preupload push" commits for somebody else first; "resolve cut" ends the next download halfway, "resolve short" serves half files as whole,
 "resolve moved" moves main to the tag v1 after the next download, as a push would.
 """
 
@@ -238,6 +238,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def preupload(self, repo: str, revision: str) -> None:
         state = self.writable(repo)
+        if self.fault("preupload") == "push":  # somebody else commits between a client's question and its commit
+            sha = self.resolve_revision(state, revision)
+            state["branches"][revision] = self.add_commit(state, sha, state["commits"][sha]["files"], "Somebody else's")
+            self.store.save(repo, state)
         there = state["commits"][self.resolve_revision(state, revision)]["files"]
         answer = [
             # "regular" keeps even the weights inside the commit: no second kind of storage is needed
