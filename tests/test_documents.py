@@ -51,7 +51,7 @@ def test_links_lead_somewhere(document: Path):
         target = document.parent / path if path else document
         assert target.exists(), path
         if heading:
-            titles = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
+            titles = re.findall(r"^#+ (.*)$", FENCED.sub("", target.read_text("utf-8")), re.MULTILINE)
             assert heading in [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
 
 
@@ -60,7 +60,7 @@ class Command(NamedTuple):
 
     Args:
         text: as written.
-        module: that it runs, one of ours; "" if it is a command of the package.
+        module: of this project that it runs.
         arguments: of the module.
         is_whole: nothing is left out.
     """
@@ -85,7 +85,8 @@ def commands(document: Path) -> Iterator[Command]:
     for line in (" ".join(line.split()) for line in lines):
         if match := COMMAND.fullmatch(line):
             if match["entry"]:
-                module = PROJECT["scripts"].get(match["entry"], f"missing.{match['entry']}").partition(":")[0]
+                assert match["entry"] in PROJECT["scripts"], line
+                module = PROJECT["scripts"][match["entry"]].partition(":")[0]
             else:
                 module = match["module"] or match["left_out"] or match["script"].replace("/", ".")
                 if not any((ROOT / module.partition(".")[0]).with_suffix(suffix).exists() for suffix in ("", ".py")):
