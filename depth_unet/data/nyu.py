@@ -12,7 +12,7 @@ from depth_unet.data.rgbd import NYU
 from depth_unet.data.sample import DepthSample, SampleError
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
-_INSTALL = "reading NYU's .mat files needs h5py and scipy: pip install h5py scipy"
+_INSTALL = 'NYU files need h5py and scipy: pip install "depth_unet[train]"'
 
 
 class NyuDataset(Dataset):

@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         import ray
         import ray.data
     except ImportError:
-        print('error: Ray is not installed: pip install "ray[data]"', file=sys.stderr)
+        print('error: Ray is not installed: pip install "depth_unet[ray]"', file=sys.stderr)
         return 2
     try:
         DepthUNet.from_pretrained(options.model)  # a mistake is told here, and not by every worker
