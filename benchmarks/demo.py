@@ -125,7 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photo = folder / "photo.jpg"
-        with Image.open(ROOT / "docs/examples/living_room.jpg") as image:
+        with Image.open(ROOT / "depth_unet" / "page" / "examples" / "living_room.jpg") as image:
             image.resize((640, 480), Image.Resampling.LANCZOS).save(photo, quality=92)
         server, url = start(folder)
         try:

@@ -29,7 +29,7 @@ from train.loop import train_step
 from train.views import EpochBatches, Views, collate
 
 HERE = Path(__file__).parent
-PHOTO = HERE.parent / "docs/examples/living_room.jpg"
+PHOTO = HERE.parent / "depth_unet" / "page" / "examples" / "living_room.jpg"
 
 
 def medians(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`python docs/page.py` takes the picture of the page that README.md shows; it needs Chromium and playwright."""
+"""`python -m docs.page` takes the picture of the page that README.md shows; it needs Chromium and playwright."""
 
 import os
 import shutil
@@ -12,8 +12,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from depth_unet.files import write_atomically
+
 ROOT = Path(__file__).parent.parent
-PHOTO = ROOT / "docs/examples/living_room.jpg"
+PHOTO = ROOT / "depth_unet" / "page" / "examples" / "living_room.jpg"
 
 
 def main() -> None:
@@ -43,7 +45,7 @@ def main() -> None:
                 page.locator(".clickable img").click(position={"x": left + x * scale, "y": top + y * scale})
                 page.locator(".measured").wait_for(timeout=60_000)
                 page.wait_for_timeout(1500)
-            page.screenshot(path=ROOT / "docs/page.jpg", type="jpeg", quality=80)
+            write_atomically(ROOT / "docs" / "page.jpg", page.screenshot(type="jpeg", quality=80))
             browser.close()
     finally:
         server.terminate()

@@ -3,8 +3,9 @@
 `python tests/hub_server.py FOLDER --token TOKEN=USER[:read]` serves on a free port of 127.0.0.1 and prints its
 address. FOLDER keeps everything: `blobs/` the files' contents by their git id, `repos/OWNER/NAME.json` the commits
 and what branches, tags and pull requests point to. If FOLDER/faults exists, its lines "KIND STATUS" break routes on
-purpose, e.g. "commit 503"; "preupload push" commits for somebody else first; "resolve cut" ends the next download halfway, "resolve short" serves half files as whole,
-"resolve moved" moves main to the tag v1 after the next download, as a push would.
+purpose, e.g. "commit 503"; "preupload push" commits for somebody else before the client's own commit; "resolve cut"
+ends the next download halfway, "resolve short" serves half files as whole, "resolve moved" moves main to the tag v1
+after the next download, as a push would.
 """
 
 import argparse

@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         import ray
         import ray.data
     except ImportError:
-        print('error: Ray is not installed: pip install "ray[data]"', file=sys.stderr)
+        print('error: Ray is not installed: pip install "depth_unet[ray]"', file=sys.stderr)
         return 2
     try:
         open_model(options.model)  # report an error once, not in every worker

@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from depth_unet.__main__ import find_photos
-from depth_unet.page.look import COLOUR_MAPS, PRIVATE
+from depth_unet.page.components import PRIVATE
+from depth_unet.page.look import COLOUR_MAPS
 from depth_unet.page.notices import refusals, save_loudly
 from depth_unet.page.visits import Visits
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from depth_unet.page.look import COLOUR_MAPS, QUIET, picture
+from depth_unet.page.components import QUIET, picture
+from depth_unet.page.look import COLOUR_MAPS
 from depth_unet.page.notices import note, refusals
 from depth_unet.page.visits import Visits
 
@@ -13,10 +14,10 @@ def live_view(visits: Visits) -> None:
     """Build the tab."""
     with gr.Row():
         webcam = gr.WebcamOptions(mirror=False, constraints={"video": {"width": 640, "height": 480}})
-        text = "What the camera sees"
-        camera = picture(label="Camera", alt_text=text, sources=["webcam"], streaming=True, webcam_options=webcam)
-        text = "The depth of what the camera sees, in colours with a scale in metres"
-        live = picture(label="Depth", alt_text=text, type="numpy", format="jpeg", interactive=False, streaming=True)
+        texts = {"label": "Camera", "alt_text": "What the camera sees"}
+        camera = picture(**texts, sources=["webcam"], streaming=True, webcam_options=webcam)
+        texts = {"label": "Depth", "alt_text": "The depth of what the camera sees, in colours with a scale in metres"}
+        live = picture(**texts, type="numpy", format="jpeg", interactive=False, streaming=True)
     middle = gr.HTML(note("Start the camera to see depth live."), label="Middle")
 
     @refusals()

@@ -1,6 +1,5 @@
-"""How the page shows things: the frame of pictures, events, colours and the metres that they span."""
+"""The colours of depth that a visitor chooses, and the metres that they span."""
 
-import functools
 from typing import NamedTuple
 
 import gradio as gr
@@ -9,15 +8,8 @@ from depth_unet.colorize import colour_steps
 from depth_unet.prediction import Prediction
 
 SHOWN_LONGEST = 1280  # pixels of the pictures on the page; the downloads have all
-PICTURE_HEIGHT = "min(26rem, 85vw)"
 # Equal steps of depth look equal in the first five; the others have more contrast instead.
 COLOUR_MAPS = ["viridis", "magma", "inferno", "plasma", "cividis", "turbo", "Spectral", "gray"]
-
-# Events of the page, which are no endpoints for programs; the quiet ones show no progress over their outputs.
-PRIVATE = {"api_visibility": "private"}
-QUIET = {**PRIVATE, "show_progress": "hidden"}
-
-picture = functools.partial(gr.Image, type="filepath", height=PICTURE_HEIGHT, buttons=["fullscreen"])
 
 
 class Look(NamedTuple):

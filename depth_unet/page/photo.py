@@ -1,6 +1,5 @@
 """The tab for one photo: its depth in colours, measurements, solids and files."""
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,8 @@ from PIL import Image
 
 from depth_unet.camera import Camera
 from depth_unet.page.api import SOLID_LONGEST
-from depth_unet.page.look import (
-    COLOUR_MAPS,
-    PICTURE_HEIGHT,
-    PRIVATE,
-    QUIET,
-    SHOWN_LONGEST,
-    Look,
-    look_of_address,
-    picture,
-    scale_bar,
-)
+from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE, QUIET, download, picture
+from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST, Look, look_of_address, scale_bar
 from depth_unet.page.marks import draw_marks
 from depth_unet.page.notices import facts, measurement, readout, refusals, save_loudly
 from depth_unet.page.visits import Record, Visits
@@ -28,11 +18,9 @@ from depth_unet.prediction import Prediction
 
 EXAMPLES = sorted(map(str, Path(__file__).with_name("examples").glob("*.jpg")))
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
+TYPED = "320, 240   400, 250"
 # The default colours stay out of the address.
 ADDRESS = f'(cmap, near, far) => depthPage.updateAddress(cmap === "{COLOUR_MAPS[0]}" ? "" : cmap, near, far)'
-
-
-download = functools.partial(gr.DownloadButton, size="md", min_width=120)
 
 
 def photo_view(visits: Visits) -> None:
@@ -53,10 +41,8 @@ def photo_view(visits: Visits) -> None:
                     near = gr.Number(0, label="Near, m (0: auto)", min_width=90)
                     far = gr.Number(0, label="Far, m (0: auto)", min_width=90)
             with gr.Tab("Measure", render_children=True):
-                text = "The photo, with the points that are measured"
-                marked = picture(
-                    label="Click a point, or two", alt_text=text, interactive=False, elem_classes="clickable"
-                )
+                texts = {"label": "Click a point, or two", "alt_text": "The photo, with the points that are measured"}
+                marked = picture(**texts, interactive=False, elem_classes="clickable")
                 measured = gr.HTML(measurement(None, []), label="Measured")
                 with gr.Row():
                     metres = gr.Number(None, label="True length, m", min_width=110)
@@ -64,12 +50,10 @@ def photo_view(visits: Visits) -> None:
                     undo = gr.Button("Undo", size="md", min_width=80)
                     clear = gr.Button("Clear points", size="md", min_width=110)
                 with gr.Accordion("Points by keyboard", open=False), gr.Row():
-                    text = "Pixels x, y of one point or two"
-                    typed = gr.Textbox(label=text, placeholder="320, 240   400, 250", scale=3)
+                    typed = gr.Textbox(label="Pixels x, y of one point or two", placeholder=TYPED, scale=3)
             with gr.Tab("3-D", render_children=True):
-                options = {"clear_color": (0.5, 0.5, 0.5, 0.0), "camera_position": (90, 90, None)}
-                text = "Drag to turn, scroll to come closer"
-                space = gr.Model3D(label=text, interactive=False, height=PICTURE_HEIGHT, **options)
+                options = {"interactive": False, "clear_color": (0.5, 0.5, 0.5, 0), "camera_position": (90, 90, None)}
+                space = gr.Model3D(label="Drag to turn, scroll to come closer", height=PICTURE_HEIGHT, **options)
                 with gr.Row():
                     size_mm = gr.Number(100, label="Longer side of the print, mm", minimum=10, maximum=1000)
                     solid = gr.Button("Build", size="md", variant="primary")
@@ -102,10 +86,10 @@ def photo_view(visits: Visits) -> None:
 
     def colours(known: Record, prediction: Prediction, look: Look) -> tuple[tuple[str, str], str]:
         near, far = look.range_of(prediction)
-        picture = prediction.shrink(SHOWN_LONGEST).colorize(look.cmap, near, far, scale_bar=False)
         # A new name each time, or the browser would show its cached picture.
         path = visits.new_file(f"{known.stem}_color.jpg")
-        picture.save(path, quality=92, subsampling=0)
+        image = prediction.shrink(SHOWN_LONGEST).colorize(look.cmap, near, far, scale_bar=False)
+        image.save(path, quality=92, subsampling=0)
         return (known.path("photo.jpg"), path), scale_bar(look.cmap, (near, far))
 
     def marks(known: Record, prediction: Prediction, chosen: list) -> tuple[str, str]:
@@ -246,12 +230,12 @@ def photo_view(visits: Visits) -> None:
 
 
 def parse_points(text: str) -> list[tuple[int, int]]:
-    """One point or two as typed, "320, 240   400, 250".
+    """One point or two as typed, like `TYPED`.
 
     Raises:
         ValueError: neither two nor four numbers.
     """
     numbers = [int(number) for number in re.findall(r"-?\d+", text)]
     if len(numbers) not in (2, 4):
-        raise ValueError("type two numbers for one point, four for two: 320, 240   400, 250")
+        raise ValueError(f"type two numbers for one point, four for two: {TYPED}")
     return list(zip(numbers[::2], numbers[1::2], strict=True))

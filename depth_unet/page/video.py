@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from depth_unet.page.look import COLOUR_MAPS, PICTURE_HEIGHT, PRIVATE
+from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE
+from depth_unet.page.look import COLOUR_MAPS
 from depth_unet.page.notices import note, refusals
 from depth_unet.page.visits import Visits
 from depth_unet.video import VideoReport, depth_video

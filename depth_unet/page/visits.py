@@ -24,7 +24,7 @@ class Record(NamedTuple):
     stem: str  # of the photo's name
 
     def path(self, ending: str) -> str:
-        """The path of one of its files."""
+        """One of its files."""
         return str(self.folder / f"{self.stem}_{ending}")
 
     @property

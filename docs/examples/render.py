@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Render the example photographs together with their exact metric depth.
+"""Render the example photographs of the page.
 
 Three furnished rooms are modelled here from primitives and procedural textures and path-traced
-with Blender's Cycles, so that a picture exists whose every pixel has a known distance::
+with Blender's Cycles::
 
     python3.11 -m venv blender && blender/bin/pip install "bpy==4.5.*" numpy pillow
     blender/bin/python docs/examples/render.py
 
-For each room it writes ``NAME.jpg``, whose EXIF 35 mm equivalent focal length (by the diagonal) is
-that of the camera, and ``NAME_depth.png``, 16-bit millimetres along the optical axis at the centre
-of each pixel; 0 means no depth, which is what the sky and garden behind a window have.
+For each room it writes ``depth_unet/page/examples/NAME.jpg``, whose EXIF 35 mm equivalent focal
+length (by the diagonal) is that of the camera. The rendered depth is checked against rays cast
+into the model and is not kept.
 
 The units are metres. A room has its floor at z = 0 and its front left corner at the origin; the
 camera stands near the front wall (y = 0) and looks towards the back wall (y = depth).
@@ -1505,8 +1505,8 @@ def check(stage, depth, step=24):
 def main():
     """Renders the rooms."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    here = Path(__file__).resolve().parent
-    parser.add_argument("--output", type=Path, default=here, help="folder (default: %(default)s)")
+    examples = Path(__file__).resolve().parents[2] / "depth_unet" / "page" / "examples"
+    parser.add_argument("--output", type=Path, default=examples, help="folder (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=24, help="per pixel (default: %(default)s)")
     parser.add_argument("--only", choices=ROOMS, metavar="NAME", help=f"one of {', '.join(ROOMS)}")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
@@ -1526,8 +1526,6 @@ def main():
         )
         if errors[-1] > 0.01:
             sys.exit(f"{name}: the rendered depth is not that of the model")
-        millimetres = np.rint(1000 * depth).astype(np.uint16)
-        Image.fromarray(millimetres).save(options.output / f"{name}_depth.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -52,4 +52,4 @@ def test_without_ray_it_says_what_to_install(photo: Path, tmp_path: Path, monkey
 
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main([str(photo), "--output", str(tmp_path)]) == 2
-    assert 'pip install "ray[data]"' in capsys.readouterr().err
+    assert 'pip install "depth_unet[ray]"' in capsys.readouterr().err
