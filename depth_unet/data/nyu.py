@@ -15,7 +15,6 @@ from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.data.scoring import NYU_EIGEN
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
-<<<<<<< HEAD
 # Kinect intrinsics of the official toolbox.
 NYU = Layout(
     camera=Camera(640, 480, 518.86, 519.47, 325.58, 253.74),
@@ -30,10 +29,7 @@ NYU = Layout(
         "research-only",
     ),
 )
-_INSTALL = 'reading NYU\'s .mat files needs h5py and scipy: pip install "depth_unet[train]"'
-=======
 _INSTALL = 'NYU files need h5py and scipy: pip install "depth_unet[train]"'
->>>>>>> page
 
 
 class NyuDataset(DepthData):
