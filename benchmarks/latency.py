@@ -1,10 +1,11 @@
-"""How fast, how large and how good: torch, onnxruntime in 32 and 8 bits, and two small published networks.
+"""Latency, memory and size: torch, onnxruntime in 32 and 8 bits, and two small published networks.
 
-`python -m benchmarks.latency --data rgbd:nyu_val.tar --calibration nyu_train_0.tar` writes
-benchmarks/results/latency.json and latency.png, and fills the block "latency" of benchmarks/README.md.
+`python -m benchmarks.latency --data rgbd/nyu:nyu_val.tar --calibration nyu_train_0.tar --peers FOLDER` writes
+benchmarks/results/latency.json and fills the block "latency" of benchmarks/README.md.
 
 All contenders see the same photos, in turns, in one process; each photo goes from an array in memory to a depth map
-of its size. Memory is measured in a process for each. What cannot be run is left out, and the reason is told.
+of its size. Memory is measured in a process for each. Accuracy is measured for the engines of depth_unet; that of the
+published networks is in the block "nyu_test". A contender that cannot be run is left out, with the reason.
 """
 
 import argparse
@@ -20,23 +21,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from torch.utils.data import Dataset, Subset
 
-from benchmarks.accuracy import FASTDEPTH, TCSMALLNET
-from benchmarks.peers import open_any
-from depth_unet import DEFAULT_MODEL, DepthUNet
+from benchmarks.peers import Peer, open_any
+from depth_unet import DEFAULT_MODEL, DepthUNet, data
+from depth_unet.data import DepthData, Part
 from depth_unet.engines.onnx_export import calibration_photos, export, quantize
-from depth_unet.files import write_json
+from depth_unet.files import sha256_of, write_json
 from depth_unet.model import WEIGHTS_FILE
 from depth_unet.predictor import Predictor
-from train.card import fill, sources_of
-from train.data import open_data
-from train.evaluate import evaluate, mean_over_frames
+from train.documents import fill, markdown_table
+from train.evaluate import measure
 
 HERE = Path(__file__).parent
-PHOTOS = 8  # that the clock sees
+PHOTOS = 8  # that are timed
+PEERS = {
+    "FastDepth, LiteRT int8": "fastdepth_224_int8.tflite",
+    "TCSmallNet, onnxruntime": "tcmonodepth_tcsmallnet_192x320.onnx",
+}
 
 
 class Contender(NamedTuple):
@@ -74,9 +75,8 @@ def contenders(options: argparse.Namespace, folder: Path) -> tuple[list[Contende
         found.append(Contender("depth_unet, onnxruntime int8", small, str(small)))
     else:
         left_out.append("int8: no --calibration given")
-    peers = [("FastDepth, LiteRT int8", options.fastdepth), ("TCSmallNet, onnxruntime", options.tcsmallnet)]
-    for name, path in peers:
-        contender = Contender(name, path, str(path))
+    for name, file in PEERS.items() if options.peers else ():
+        contender = Contender(name, options.peers / file, str(options.peers / file))
         try:
             contender.load(1)
             found.append(contender)
@@ -126,43 +126,34 @@ def _memory(field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def accuracy(contender: Contender, dataset: Dataset) -> dict[str, dict[str, float]]:
-    """AbsRel and delta1 in each alignment that makes sense for it."""
-    means = mean_over_frames(evaluate(contender.load(torch.get_num_threads()), dataset))
+def accuracy(contender: Contender, dataset: DepthData) -> dict[str, dict[str, float]]:
+    """AbsRel and delta1 by alignment, of the engines of depth_unet."""
+    model = contender.load(torch.get_num_threads())
+    if isinstance(model, Peer):
+        return {}
+    means = measure(model, dataset).means
     return {align: {name: values[name] for name in ("abs_rel", "delta1")} for align, values in means.items()}
 
 
-def markdown_table(rows: list[dict]) -> str:
+def table_of(rows: list[dict]) -> str:
     """A row for each contender."""
-    aligns = ("none", "median", "scale_shift_disparity")
-    heads = ["", "1 thread, ms", "2 threads, ms", "to FastDepth", "memory, MB", "file, MB"]
-    heads += ["AbsRel / delta1, metric", "median-aligned", "scale and shift fitted"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     base = next((row["ms"]["1"] for row in rows if row["name"].startswith("FastDepth")), None)
+    cells = []
     for row in rows:
-        ratio = f"{row['ms']['1'] / base:.1f}" if base else ""
-        scores = [row["accuracy"].get(align) for align in aligns]
-        cells = [row["name"], *(f"{row['ms'][n]:.0f}" for n in ("1", "2")), ratio]
-        cells += [f"{row['memory_mb']:.0f}", f"{row['file_mb']:.1f}"]
-        cells += [f"{score['abs_rel']:.3f} / {score['delta1']:.3f}" if score else "" for score in scores]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def plot(rows: list[dict], path: Path) -> None:
-    """delta1 against latency; hollow where only the fitted prediction can be scored."""
-    figure = Figure(figsize=(6.4, 4), dpi=120, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
-    for row in rows:
-        metric = "none" in row["accuracy"]
-        score = row["accuracy"]["none" if metric else "scale_shift_disparity"]["delta1"]
-        axes.plot(row["ms"]["1"], score, "o", ms=8, mfc=None if metric else "none", label=row["name"])
-    axes.set(xlabel="milliseconds a photo, one thread", ylabel="delta1 (hollow: scale and shift fitted)")
-    axes.margins(0.2)
-    axes.set_xlim(left=0)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    canvas.print_png(path)
+        scores = [row["accuracy"].get(align) for align in ("none", "median", "scale_shift_disparity")]
+        cells.append(
+            [
+                row["name"],
+                *(f"{row['ms'][threads]:.0f}" for threads in ("1", "2")),
+                f"{row['ms']['1'] / base:.1f}" if base else None,
+                f"{row['memory_mb']:.0f}",
+                f"{row['file_mb']:.1f}",
+                *(f"{score['abs_rel']:.3f} / {score['delta1']:.3f}" if score else None for score in scores),
+            ]
+        )
+    headings = ["", "1 thread, ms", "2 threads, ms", "to FastDepth", "memory, MB", "file, MB"]
+    headings += ["AbsRel / delta1, metric", "median-aligned", "scale-and-shift-aligned"]
+    return markdown_table(headings, cells)
 
 
 def main() -> None:
@@ -171,27 +162,26 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
     parser.add_argument("--data", required=True, help="KIND:PATH to measure on")
     parser.add_argument("--calibration", type=Path, help="folder of pictures or RGB-D tar; without it no int8")
-    parser.add_argument("--fastdepth", type=Path, default=FASTDEPTH)
-    parser.add_argument("--tcsmallnet", type=Path, default=TCSMALLNET)
+    parser.add_argument("--peers", type=Path, help=f"folder of published networks: {', '.join(PEERS.values())}")
     parser.add_argument("--rounds", type=int, default=40, help="photos for each contender and number of threads")
     parser.add_argument("--frames", type=int, help="score only so many, evenly spread  (default: all)")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder for JSON and plot")
+    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder for the JSON")
     parser.add_argument("--card", type=Path, default=HERE / "README.md", help="document to fill")
     options = parser.parse_args()
 
-    dataset = open_data(options.data, "val")
+    dataset = data.open_data(options.data)
     if options.frames:
-        dataset = Subset(dataset, np.linspace(0, len(dataset) - 1, options.frames).round().astype(int).tolist())
+        dataset = Part(dataset, sorted({int(i) for i in np.linspace(0, len(dataset) - 1, options.frames).round()}))
     spread = np.linspace(0, len(dataset) - 1, min(PHOTOS, len(dataset))).round().astype(int)
     photos = [(dataset[int(i)].image * 255).round().byte().permute(1, 2, 0).numpy() for i in spread]
-    known = sources_of(dataset) == ["nyu_depth_v2"]
     with tempfile.TemporaryDirectory() as folder:
         found, left_out = contenders(options, Path(folder))
         milliseconds = {threads: latencies(found, photos, threads, options.rounds) for threads in (1, 2)}
         torch.set_num_threads(1)
         rows = [
             {
-                "name": contender.name + ("*" if contender.name.startswith("FastDepth") and known else ""),
+                "name": contender.name,
+                "sha256": sha256_of(contender.file),
                 "ms": {str(threads): milliseconds[threads][contender.name] for threads in (1, 2)},
                 "memory_mb": peak_memory(contender, photos),
                 "file_mb": contender.file.stat().st_size / 1e6,
@@ -199,22 +189,19 @@ def main() -> None:
             }
             for contender in found
         ]
-    table = markdown_table(rows)
+    table = table_of(rows)
     height, width = photos[0].shape[:2]
     about = (
-        f"{len(dataset)} frames of {Path(options.data.partition(':')[2]).name} for accuracy (scored as in "
-        f"`train.evaluate`); latency is the median of {options.rounds} photos of {width}x{height}, array to depth map "
-        f"of that size, in turns in one process on {platform.machine()}; memory is what loading and predicting add."
-        + (" *: trained on the scenes that these frames show." if known else "")
+        f"Latency is the median of {options.rounds} photos of {width}x{height}, array to depth map of that size, in "
+        f"turns in one process on {platform.machine()}; memory is what loading and predicting add. Accuracy: {len(dataset)} "
+        f"frames of {dataset.title}, scoring rule {dataset.rule}."
     )
     print(f"{about}\n\n{table}")
     for reason in left_out:
         print(f"left out: {reason}")
     options.output.mkdir(exist_ok=True, parents=True)
     write_json(options.output / "latency.json", {"about": about, "contenders": rows, "left_out": left_out})
-    plot(rows, options.output / "latency.png")
-    shown = "![delta1 against milliseconds](results/latency.png)"
-    fill(options.card, "latency", "\n\n".join([about, table, *(f"Left out: {r}." for r in left_out), shown]))
+    fill(options.card, "latency", "\n\n".join([about, table, *(f"Left out: {reason}." for reason in left_out)]))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from torch.utils.data import DataLoader
+from train.data import open_data
 
 from depth_unet import DEFAULT_MODEL, DepthUNet
 from depth_unet.files import write_json
 from depth_unet.images import read_photo, to_tensor
 from train.card import fill
 from train.config import TrainConfig
-from train.data import open_data
 from train.loop import train_step
 from train.views import EpochBatches, Views, collate
 

@@ -6,20 +6,19 @@ command.
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
 import torch
+from train.run import CURVES, HISTORY, RunFolder
 
 from benchmarks.training import train
 from depth_unet import DepthUNet
-from depth_unet.files import write_json
 from train.prepare import main as prepare
-from train.publish import CURVES, HISTORY, RUN
 
 PREPARED = ["--size", "288x384", "--quality", "95", "--holdout", "0"]
 BINS = 48
+FINISHED = "finished"  # a file in the folder of a stage that ran to its end
 BEFORE = "--no-frozen-norm"  # the first two stages are older than that
 # Pasted parts and stronger colours keep 665 pictures from being learnt by heart.
 VARIETY = "--mix 0.5 --colour 0.4 --learning-rate 5e-4"
@@ -59,11 +58,11 @@ def main() -> None:
     parser.add_argument("--epochs", nargs=4, type=int, help="fewer in each stage, to try the command")
     parser.add_argument("--runs", type=Path, default=Path("runs/shipped"), help="folder to work in")
     options = parser.parse_args()
-    data = [f"--val-data=rgbd:{options.val}", f"--precision={options.precision}"]
+    data = [f"--val-data=rgbd/nyu:{options.val}", f"--precision={options.precision}"]
     for source in options.train:
         prepared = options.runs / source.stem
         if not (prepared / "dataset.json").exists() and prepare(
-            [f"rgbd:{source}", *PREPARED, "--output", str(prepared)]
+            [f"rgbd/nyu:{source}", *PREPARED, "--output", str(prepared)]
         ):
             raise SystemExit(2)
         data.append(f"--data=prepared:{prepared}")
@@ -71,12 +70,12 @@ def main() -> None:
 
     def once(name: str, begin: list[str], choices: str) -> Path:
         output, shorter = options.runs / name, next(fewer, [])
-        if not (output / RUN).exists():
+        if not (output / FINISHED).exists():
             train(output, [*data, *begin, *choices.split(), *shorter])
+            (output / FINISHED).touch()
         return output / "best"
 
     best = once("small", ["--encoder-weights", options.encoder_weights], STAGES["small"])
-    sources = json.loads((best.parent / RUN).read_text())["trained_on"]
     best = once("large", ["--model", str(best)], STAGES["large"])
     begin = options.runs / "begin"
     torch.manual_seed(HEAD_SEED)
@@ -85,8 +84,8 @@ def main() -> None:
     average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(options.runs / "best", half=True)
     for name in (HISTORY, CURVES):  # with which train.publish can make a card of it, as of a run
         shutil.copyfile(members[0].parent / name, options.runs / name)
-    run = json.loads((members[0].parent / RUN).read_text())
-    write_json(options.runs / RUN, run | {"trained_on": sources, "averaged": len(members)})
+    record = RunFolder(members[0].parent).read()
+    RunFolder(options.runs).write(record._replace(averaged=len(members), best=None, sha256=None))
 
 
 if __name__ == "__main__":
