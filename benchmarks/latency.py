@@ -193,8 +193,8 @@ def main() -> None:
     height, width = photos[0].shape[:2]
     about = (
         f"Latency is the median of {options.rounds} photos of {width}x{height}, array to depth map of that size, in "
-        f"turns in one process on {platform.machine()}; memory is what loading and predicting add. Accuracy: {len(dataset)} "
-        f"frames of {dataset.title}, scoring rule {dataset.rule}."
+        f"turns in one process on {platform.machine()}; memory is what loading and predicting add. Accuracy: "
+        f"{len(dataset)} frames of {dataset.title}, scoring rule {dataset.rule}."
     )
     print(f"{about}\n\n{table}")
     for reason in left_out:

@@ -64,9 +64,8 @@ def main() -> None:
         histories = {}
         for preset, choices in presets.items():
             output = options.runs / f"{place}_{preset}"
-            if not (output / "run.json").exists():
-                length = ["--epochs", str(EPOCHS), "--input-size", SIZE, "--precision", "bf16"]
-                train(output, [*choices, *named, *length])
+            length = ["--epochs", str(EPOCHS), "--input-size", SIZE, "--precision", "bf16"]
+            train(output, [*choices, *named, *length])
             histories[preset] = read_history(output / "history.csv")
             shutil.copyfile(output / f"epoch_{EPOCHS:03d}.jpg", DOCS / f"{place}_{preset}.jpg")
         fill(DOCS / "paper.md", place, table_of(histories))

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from train.run import CURVES, HISTORY, RunFolder
+from train.run import CURVES, HISTORY, RunFolder, read_record
 
 from benchmarks.training import train
 from depth_unet import DepthUNet
@@ -18,7 +18,6 @@ from train.prepare import main as prepare
 
 PREPARED = ["--size", "288x384", "--quality", "95", "--holdout", "0"]
 BINS = 48
-FINISHED = "finished"  # a file in the folder of a stage that ran to its end
 BEFORE = "--no-frozen-norm"  # the first two stages are older than that
 # Pasted parts and stronger colours keep 665 pictures from being learnt by heart.
 VARIETY = "--mix 0.5 --colour 0.4 --learning-rate 5e-4"
@@ -70,9 +69,7 @@ def main() -> None:
 
     def once(name: str, begin: list[str], choices: str) -> Path:
         output, shorter = options.runs / name, next(fewer, [])
-        if not (output / FINISHED).exists():
-            train(output, [*data, *begin, *choices.split(), *shorter])
-            (output / FINISHED).touch()
+        train(output, [*data, *begin, *choices.split(), *shorter])
         return output / "best"
 
     best = once("small", ["--encoder-weights", options.encoder_weights], STAGES["small"])
@@ -80,6 +77,7 @@ def main() -> None:
     begin = options.runs / "begin"
     torch.manual_seed(HEAD_SEED)
     DepthUNet.from_pretrained(best).with_another_head(BINS).save_pretrained(begin)
+    RunFolder(begin).write(read_record(best))  # its origins
     members = [once(name, ["--model", str(begin)], choices) for name, choices in AVERAGED.items()]
     average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(options.runs / "best", half=True)
     for name in (HISTORY, CURVES):  # with which train.publish can make a card of it, as of a run
