@@ -155,16 +155,14 @@ def _pad_within_convolutions(graph, onnx) -> None:
 
 
 def _kept_in_float(graph) -> list[str]:
-    """Names of the nodes that stay in float.
+    """Names of the nodes that stay in float: the last convolutions and all nodes after them.
 
-    Concat, because its inputs must share one range, which leaves a skip feature a few steps of the decoder's wider
-    range (measured: AbsRel 10 % worse). And all nodes after the last convolutions: a logit in 256 steps shows as
-    terraces in the depth.
+    A logit in 256 steps would show as terraces in the depth.
     """
     kept, convolved = [], set()  # tensors from which a later convolution is computed
     for node in reversed(graph.graph.node):
         is_head = not convolved & set(node.output)
-        if is_head or node.op_type == "Concat":
+        if is_head:
             kept.append(node.name)
         if not is_head or node.op_type == "Conv":
             convolved |= set(node.input)

@@ -88,17 +88,9 @@ def test_eight_bits_are_smaller_and_close(lively_model: DepthUNet, file: Path, p
         quantize(file, tmp_path / "none.onnx", [])
 
 
-def test_concatenations_and_the_head_stay_in_float(file: Path, photo: Path, tmp_path: Path):
+def test_the_head_stays_in_float(file: Path, photo: Path, tmp_path: Path):
     graph = onnx.load(quantize(file, tmp_path / "int8.onnx", [photo])).graph
     makers = {output: node for node in graph.node for output in node.output}
-    values = {tensor.name: onnx.numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer}
-    joined = [
-        [values[makers[name].input[1]] for name in node.input]
-        for node in graph.node
-        if node.op_type == "Concat" and all(makers[name].op_type == "DequantizeLinear" for name in node.input)
-    ]
-    assert len(joined) == 4 and all(decoder != skip for decoder, skip in joined), "each feature has its own range"
-
     pending, head = [graph.output[0].name], []
     while pending:  # from the depth back to the last convolutions
         node = makers.get(pending.pop())
