@@ -103,10 +103,11 @@ try:
         {statement}
     print(printed.getvalue())
 except ImportError as error:
-    print(error)
+    print("raised:", error)
 """
     (said,) = python(code).splitlines()
     assert f'pip install "depth_unet[{extra}]"' in said
+    assert said.startswith("error: " if "main(" in statement else "raised: ")
 
 
 def test_the_wheel_holds_what_the_commands_need(tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ REPORT = """<testsuites><testsuite>
     [
         ("trackio is not installed", "the real data set is not on this machine (../shared/data)", 0),
         ("no chromium on this machine", "trackio is not installed", 1),
+        ("no chromium on this machine, and trackio is not installed", "trackio is not installed", 1),
         ("trackio is not installed", "('tests/test_b.py', 1, 'Skipped: no chromium on this machine')", 1),
     ],
 )
