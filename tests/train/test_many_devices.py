@@ -16,9 +16,9 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from safetensors import safe_open
-from torch.utils.data import Subset
 
 from depth_unet import DepthUNet, DepthUNetConfig, RgbdFolder
+from depth_unet.data import Part
 from train.__main__ import main as train_main
 from train.config import TrainConfig
 from train.loop import fit
@@ -62,7 +62,7 @@ def train(recording: Path, output: Path, batch_size: int, group_norm: bool) -> l
     data = RgbdFolder(recording)
     config = TrainConfig(**RUN.to_dict() | {"batch_size": batch_size})
     accelerator = Accelerator(cpu=True)
-    return fit(model, Subset(data, TRAINED), Subset(data, VALIDATED), config, output, accelerator=accelerator)
+    return fit(model, Part(data, TRAINED), Part(data, VALIDATED), config, output, accelerator=accelerator)
 
 
 def main() -> None:

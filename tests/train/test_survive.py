@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Dataset, Subset
 
 from benchmarks.survive import NETWORK, survive, what_is_left, write_pairs
 from depth_unet import DepthSample, DepthUNet, RgbdFolder
+from depth_unet.data import DepthData, Part
 from train.__main__ import main
-from train.checkpoint import LAST
 from train.config import TrainConfig
-from train.loop import TrainingError, fit
+from train.loop import fit
+from train.run import LAST, TrainingError
 
 ROOT = Path(__file__).parents[2]
 RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3)
@@ -33,9 +33,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(data: Dataset, output: Path, **options: object) -> list[dict[str, float]]:
+def train(data: DepthData, output: Path, **options: object) -> list[dict[str, float]]:
     torch.manual_seed(0)
-    return fit(DepthUNet(NETWORK), Subset(data, range(4)), Subset(data, range(4, 6)), RUN, output, **options)
+    return fit(DepthUNet(NETWORK), Part(data, range(4)), Part(data, range(4, 6)), RUN, output, **options)
 
 
 @pytest.fixture
@@ -92,24 +92,18 @@ def test_a_folder_that_cannot_be_written_to_is_told_at_once(
         assert error.count("\n") == 1 and "cannot be written to" in error and str(place) in error
 
 
-class WithNan(Dataset):
+class WithNan(Part):
     """Sample 2 has a picture without numbers."""
 
-    def __init__(self, data: Dataset) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
     def __getitem__(self, index: int) -> DepthSample:
-        sample = self.data[index]
+        sample = super().__getitem__(index)
         return sample._replace(image=sample.image * torch.nan) if index == 2 else sample
 
 
 def test_nan_stops_before_the_weights_are_spoilt(pairs: Path, tmp_path: Path):
     model = DepthUNet(NETWORK)
     with pytest.raises(TrainingError, match=r"nan on the samples .*02"):
-        fit(model, WithNan(RgbdFolder(pairs)), RgbdFolder(pairs), RUN, tmp_path, checkpoint_minutes=0.0)
+        fit(model, WithNan(RgbdFolder(pairs), range(6)), RgbdFolder(pairs), RUN, tmp_path, checkpoint_minutes=0.0)
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 

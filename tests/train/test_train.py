@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,18 +22,20 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scenes import write_diode, write_rgbd
-from torch.utils.data import Dataset, Subset
 
 from depth_unet import DepthSample, DepthUNet, DepthUNetConfig, RgbdFolder
+from depth_unet.data import DepthData, Part
 from depth_unet.data.sample import SampleError
 from depth_unet.files import write_atomically
 from train.__main__ import main, parse, precision_here
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import TrainConfig
-from train.data import open_data, open_split
 from train.evaluate import evaluate, mean_over_frames
 from train.history import COLUMNS
-from train.loop import BEST, TrainingError, fit, learning_rate, set_drop_path
+from train.loop import fit
+from train.network import set_drop_path
+from train.run import BEST, TrainingError
+from train.schedule import learning_rate
 
 ROOT = Path(__file__).parents[2]
 MODEL = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
@@ -57,8 +60,8 @@ def new_model(seed: int = 0, config: DepthUNetConfig = MODEL) -> DepthUNet:
     return DepthUNet(config)
 
 
-def run(data: Dataset, output: Path, config: TrainConfig = RUN, seed: int = 0, **options: object) -> list[dict]:
-    return fit(new_model(seed), Subset(data, range(6)), Subset(data, range(6, 8)), config, output, **options)
+def run(data: DepthData, output: Path, config: TrainConfig = RUN, seed: int = 0, **options: object) -> list[dict]:
+    return fit(new_model(seed), Part(data, range(6)), Part(data, range(6, 8)), config, output, **options)
 
 
 def lasting(rows: list[dict]) -> list[dict]:
@@ -270,7 +273,7 @@ def test_the_best_is_the_epoch_of_least_abs_rel(data: RgbdFolder, tmp_path: Path
     errors = [row["val_abs_rel"] for row in rows]
     best = DepthUNet.from_pretrained(tmp_path / BEST)
     cap = best.config.min_depth, best.config.max_depth
-    means = mean_over_frames(evaluate(best, Subset(data, range(6, 8)), cap))["none"]
+    means = mean_over_frames(evaluate(best, Part(data, range(6, 8)), cap))["none"]
     assert means["abs_rel"] == pytest.approx(min(errors), rel=0.02)
     assert means["rmse"] == pytest.approx(rows[errors.index(min(errors))]["val_rmse"], rel=0.02)
     assert means["median_ratio"] == pytest.approx(rows[errors.index(min(errors))]["val_median_ratio"], rel=0.02)
@@ -333,12 +336,12 @@ def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Pat
 
 
 def test_it_learns(data: RgbdFolder, tmp_path: Path) -> None:
-    four = Subset(data, [0, 1, 2, 3] * 12)
+    four = Part(data, [0, 1, 2, 3] * 12)
     config = TrainConfig(
         epochs=3, batch_size=4, learning_rate=1e-2, ema_decay=0.0, zoom=1.0, colour=0.0, flip=0.0, frozen_norm=False
     )
     plain = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[16] * 5, input_size=[32, 64])
-    rows = fit(new_model(0, plain), four, Subset(data, range(1)), config, tmp_path)
+    rows = fit(new_model(0, plain), four, Part(data, range(1)), config, tmp_path)
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"] and rows[-1]["mare"] < 0.2
     assert rows[-1]["cross_entropy"] < rows[0]["cross_entropy"]
 
@@ -346,18 +349,19 @@ def test_it_learns(data: RgbdFolder, tmp_path: Path) -> None:
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 
-class Spoilt(Dataset):
+class Spoilt(Part):
     """A data set of which some samples show something else."""
 
-    def __init__(self, data: Dataset, change: dict[int, object]) -> None:
-        self.data, self.change = data, change
-
-    def __len__(self) -> int:
-        return len(self.data)
+    def __init__(self, data: DepthData, change: dict[int, Callable[[DepthSample], DepthSample]]) -> None:
+        super().__init__(data, range(len(data)))
+        self.change = change
 
     def __getitem__(self, index: int) -> DepthSample:
-        sample = self.data[index]
+        sample = super().__getitem__(index)
         return self.change[index](sample) if index in self.change else sample
+
+    def scored(self, index: int) -> DepthSample:
+        return self.rule.applied(self[index])
 
 
 def unreadable(sample: DepthSample) -> DepthSample:
@@ -559,18 +563,3 @@ def test_every_field_is_an_option() -> None:
     given = ["--epochs", "3", "--edge-weight", "0", "--learning-rate", "1e-4", "--seed", "7", "--no-frozen-norm"]
     wanted = TrainConfig(epochs=3, edge_weight=0.0, learning_rate=1e-4, seed=7, frozen_norm=False)
     assert TrainConfig.from_options(parser.parse_args(given)) == wanted
-
-
-# --- data by name ------------------------------------------------------------------------------------------------
-
-
-def test_validation_never_trains(recording: Path, tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        write_diode(tmp_path, split, "outdoor", count=3)
-    training, validation = open_split([f"rgbd:{recording}", f"diode:{tmp_path}"], [])
-    keys = [[sample.key for sample in part] for part in (training, validation)]
-    assert keys[0][:7] == [f"{n:04d}" for n in range(7)] and keys[1][0] == "0007"
-    assert len(keys[0]) == 7 + 3 and len(keys[1]) == 1 + 3
-    alone, other = open_split([f"rgbd:{recording}"], [f"diode/outdoor:{tmp_path}"])
-    assert len(alone) == 8 and len(other) == 3
-    assert len(open_data(f"diode/outdoor:{tmp_path}", "val")) == 3

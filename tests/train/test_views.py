@@ -10,8 +10,9 @@ from scenes import render
 
 from depth_unet import Camera, DepthSample, DepthUNetConfig
 from depth_unet.data.sample import SampleError
+from train.batches import EpochBatches, collate
 from train.config import TrainConfig
-from train.views import EpochBatches, Views, collate, network_view, pasted, random_view
+from train.views import Views, network_view, pasted, random_view
 
 PLAIN = TrainConfig(zoom=1.0, turn=0.0, flip=0.0, colour=0.0)
 CONFIG = TrainConfig(zoom=2.0, flip=0.5, colour=0.3, mix=0.5)
@@ -168,7 +169,7 @@ def test_collate_keeps_the_good_and_names_the_bad(tiny_config: DepthUNetConfig) 
 
 @pytest.mark.parametrize(("length", "batch_size", "world"), [(10, 2, 1), (11, 2, 1), (23, 3, 2), (64, 4, 4), (5, 1, 5)])
 def test_every_epoch_is_dealt_out_once(length: int, batch_size: int, world: int) -> None:
-    ranks = [list(EpochBatches(length, batch_size, 3, 0, rank=rank, world=world)) for rank in range(world)]
+    ranks = [list(EpochBatches([length], batch_size, 3, 0, rank=rank, world=world)) for rank in range(world)]
     steps = length // (batch_size * world)
     assert {len(batches) for batches in ranks} == {3 * steps}
     assert all(len(batch) == batch_size for batches in ranks for batch in batches)
@@ -183,27 +184,27 @@ def test_every_epoch_is_dealt_out_once(length: int, batch_size: int, world: int)
 
 
 def test_epochs_differ_and_what_one_leaves_out_another_takes() -> None:
-    batches = list(EpochBatches(10, 4, 12, 0))
+    batches = list(EpochBatches([10], 4, 12, 0))
     epochs = [[index for batch in batches[2 * e : 2 * e + 2] for _, index in batch] for e in range(12)]
     assert len({tuple(epoch) for epoch in epochs}) == 12
     assert {index for epoch in epochs for index in epoch} == set(range(10))
-    assert batches == list(EpochBatches(10, 4, 12, 0)) != list(EpochBatches(10, 4, 12, 1))
+    assert batches == list(EpochBatches([10], 4, 12, 0)) != list(EpochBatches([10], 4, 12, 1))
 
 
 @pytest.mark.parametrize("start", [(0, 0), (0, 2), (1, 0), (1, 3), (2, 3), (3, 0)])
 def test_resumed_is_the_rest_of_the_whole(start: tuple[int, int]) -> None:
-    whole = list(EpochBatches(13, 4, 3, 5))
-    rest = EpochBatches(13, 4, 3, 5, start=start)
+    whole = list(EpochBatches([13], 4, 3, 5))
+    rest = EpochBatches([13], 4, 3, 5, start=start)
     done = start[0] * 3 + start[1]
     assert list(rest) == whole[done:] and len(rest) == len(whole) - done
 
 
 def test_more_processes_share_the_same_steps() -> None:
-    together = [{place for place in batch} for batch in EpochBatches(30, 6, 2, 0)]
-    ranks = [list(EpochBatches(30, 2, 2, 0, rank=rank, world=3)) for rank in range(3)]
+    together = [{place for place in batch} for batch in EpochBatches([30], 6, 2, 0)]
+    ranks = [list(EpochBatches([30], 2, 2, 0, rank=rank, world=3)) for rank in range(3)]
     assert [set().union(*step) for step in zip(*ranks, strict=True)] == together
 
 
 def test_too_few_samples_say_what_to_do() -> None:
     with pytest.raises(ValueError, match="3 samples.*8.*--batch-size"):
-        EpochBatches(3, 4, 1, 0, world=2)
+        EpochBatches([3], 4, 1, 0, world=2)
