@@ -92,7 +92,8 @@ def train_step(
         optimizer.step()
     elif accelerator.scaler is not None:
         accelerator.scaler.update()  # it expects an update after each unscaling of gradients
-    return Step(sums, sums["steps"] > 0 and not accelerator.optimizer_step_was_skipped, int(bad), bool(stopped))
+    overflowed = getattr(optimizer, "step_was_skipped", False)  # only accelerate's optimizers have it
+    return Step(sums, sums["steps"] > 0 and not overflowed, int(bad), bool(stopped))
 
 
 def _not_finite(loss: float, keys: list[str]) -> TrainingError:
