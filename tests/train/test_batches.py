@@ -96,6 +96,7 @@ def test_sets_are_cycled_through_across_epochs() -> None:
     assert Counter(index for turn, index in places if index >= 3) == dict.fromkeys(range(3, 12), 8)
     assert len(set(places)) == len(places)
     assert epochs[0] != epochs[1] and epochs[0] != sorted(epochs[0])
+    assert {index for _, index in epochs[0] if index >= 3} != set(range(3, 9))  # a permutation, not the first ones
 
 
 @pytest.mark.parametrize("start", [(0, 2), (1, 0), (2, 1)])

@@ -217,6 +217,8 @@ def test_accelerates_launcher_works_beside_a_torchvision_of_another_build(record
         )
 
     assert "torchvision::nms does not exist" in python("-c", "import timm").stderr
+    done = python("-c", "import train.network")  # which imports timm first
+    assert done.returncode == 0, done.stderr
     # The module behind the command accelerate-launch.
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--mixed_precision", "bf16", "-m", "train"]
     command = ["--data", f"rgbd:{recording}", "--output", str(tmp_path / "run"), *TINY, "--epochs", "1"]
