@@ -18,15 +18,16 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from torch.utils.data import DataLoader
-from train.data import open_data
 
 from depth_unet import DEFAULT_MODEL, DepthUNet
+from depth_unet.data import open_data, split_for
 from depth_unet.files import write_json
 from depth_unet.images import read_photo, to_tensor
-from train.card import fill
+from train.batches import EpochBatches, collate
 from train.config import TrainConfig
-from train.loop import train_step
-from train.views import EpochBatches, Views, collate
+from train.documents import fill, markdown_table
+from train.step import train_step
+from train.views import Views
 
 HERE = Path(__file__).parent
 PHOTO = HERE.parent / "depth_unet" / "page" / "examples" / "living_room.jpg"
@@ -67,8 +68,8 @@ def predict_overhead(model: DepthUNet, folder: Path, rounds: int) -> dict[str, f
 def training_overhead(model: DepthUNet, data: str, batches: int, workers: int) -> dict[str, float]:
     """Seconds a step of training on one cached batch, and on batches as they are read, augmented and collated."""
     config = TrainConfig()
-    samples = open_data(data, "train")
-    order = EpochBatches(len(samples), config.batch_size, epochs=1000, seed=0)
+    samples = open_data(data, split_for(data, "train"))
+    order = EpochBatches([len(samples)], config.batch_size, epochs=1000, seed=0)
     loader = DataLoader(
         Views(samples, model.config, config), batch_sampler=order, collate_fn=collate, num_workers=workers
     )
@@ -136,7 +137,7 @@ def main() -> None:
         steps = training_overhead(model, options.data, options.batches, options.workers)
         rows.append(("training step, real data / one cached batch", steps["real"] / steps["cached"]))
 
-    table = "\n".join(["| what | ratio |", "|---|---|", *(f"| {what} | {ratio:.2f} |" for what, ratio in rows)])
+    table = markdown_table(["what", "ratio"], [(what, f"{ratio:.2f}") for what, ratio in rows])
     print(table)
     (HERE / "results").mkdir(exist_ok=True)
     result = {"threads": options.threads, "workers": options.workers, "ratios": dict(rows)}

@@ -10,11 +10,13 @@ import shutil
 from pathlib import Path
 
 import torch
-from train.run import CURVES, HISTORY, RunFolder, read_record
 
 from benchmarks.training import train
 from depth_unet import DepthUNet
+from depth_unet.files import sha256_of
+from depth_unet.model import WEIGHTS_FILE
 from train.prepare import main as prepare
+from train.run import BEST, CURVES, HISTORY, RunFolder
 
 PREPARED = ["--size", "288x384", "--quality", "95", "--holdout", "0"]
 BINS = 48
@@ -69,21 +71,22 @@ def main() -> None:
 
     def once(name: str, begin: list[str], choices: str) -> Path:
         output, shorter = options.runs / name, next(fewer, [])
-        train(output, [*data, *begin, *choices.split(), *shorter])
-        return output / "best"
+        train(output, [*data, *begin, *choices.split(), *shorter])  # a finished run is left as it is
+        return output / BEST
 
     best = once("small", ["--encoder-weights", options.encoder_weights], STAGES["small"])
     best = once("large", ["--model", str(best)], STAGES["large"])
     begin = options.runs / "begin"
     torch.manual_seed(HEAD_SEED)
     DepthUNet.from_pretrained(best).with_another_head(BINS).save_pretrained(begin)
-    RunFolder(begin).write(read_record(best))  # its origins
     members = [once(name, ["--model", str(begin)], choices) for name, choices in AVERAGED.items()]
-    average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(options.runs / "best", half=True)
+    shipped = RunFolder(options.runs)
+    average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(shipped.best, half=True)
     for name in (HISTORY, CURVES):  # with which train.publish can make a card of it, as of a run
         shutil.copyfile(members[0].parent / name, options.runs / name)
     record = RunFolder(members[0].parent).read()
-    RunFolder(options.runs).write(record._replace(averaged=len(members), best=None, sha256=None))
+    sha256, origins = sha256_of(shipped.best / WEIGHTS_FILE), RunFolder(best.parent).read().origins
+    shipped.write(record._replace(origins=origins, best=None, sha256=sha256, averaged=len(members)))
 
 
 if __name__ == "__main__":

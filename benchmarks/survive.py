@@ -19,15 +19,17 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch.utils.data import Subset
 from tqdm import tqdm
 
 from depth_unet import DepthUNet, DepthUNetConfig, RgbdFolder
+from depth_unet.data import Part
 from depth_unet.files import write_json
-from train.card import fill
-from train.checkpoint import LAST, load_checkpoint
+from train.checkpoint import load_checkpoint
 from train.config import TrainConfig
-from train.loop import BEST, fit
+from train.documents import fill, markdown_table
+from train.ema import MovingAverage
+from train.loop import fit
+from train.run import BEST, LAST
 
 ROOT = Path(__file__).parent.parent
 NETWORK = DepthUNetConfig.for_encoder(
@@ -57,7 +59,7 @@ def train(data: Path, output: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     pairs = RgbdFolder(data)
-    training, validation = Subset(pairs, range(10)), Subset(pairs, range(10, 12))
+    training, validation = Part(pairs, range(10)), Part(pairs, range(10, 12))
     resume = (output / LAST).exists()
     fit(DepthUNet(NETWORK), training, validation, RUN, output, resume=resume, checkpoint_minutes=0.0)
 
@@ -96,7 +98,7 @@ def what_is_left(output: Path) -> str:
     if not (output / LAST).exists():
         return "nothing yet"
     model = DepthUNet(NETWORK)
-    average = torch.optim.swa_utils.AveragedModel(model, use_buffers=True)
+    average = MovingAverage(model, RUN.ema_decay)
     load_checkpoint(output / LAST, {"model": model, "average": average}, torch.optim.AdamW(model.parameters()))
     return "readable"
 
@@ -157,7 +159,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         result = survive(Path(name), options.runs, options.kills, options.seed)
-    table = "\n".join(["| what | number |", "|---|---|", *(f"| {what} | {value} |" for what, value in result.items())])
+    table = markdown_table(["what", "number"], result.items())
     print(table)
     (ROOT / "benchmarks/results").mkdir(exist_ok=True)
     write_json(ROOT / "benchmarks/results/survive.json", result)

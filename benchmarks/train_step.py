@@ -22,10 +22,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from depth_unet import DepthUNet, DepthUNetConfig
 from depth_unet.files import write_json
-from train.card import fill
+from train.batches import Batch
 from train.config import TrainConfig
-from train.loop import averaged, train_step
-from train.views import Batch
+from train.documents import fill
+from train.ema import MovingAverage
+from train.step import train_step
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("default", "paper", "keras example")
@@ -109,7 +110,7 @@ class Stepper:
         self.config = TrainConfig()
         self.loss_of = self.config.loss(self.network.config)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5, fused=accelerator.device.type == "cuda")
-        self.average = averaged(self.network, self.config.ema_decay)
+        self.average = MovingAverage(self.network, self.config.ema_decay)
         self.forward = torch.compile(self.network) if compiled else self.network
 
     def whole(self) -> None:

@@ -5,18 +5,23 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet import DepthUNet, DepthUNetConfig, data
+from depth_unet.data import DepthData
+from depth_unet.data.origin import Origin
 from depth_unet.data.sample import SampleError
-from depth_unet.files import write_json
-from train import data
-from train.card import sources_of
+from depth_unet.hub import find_files
+from depth_unet.model import CONFIG_FILE
+from train.batches import quotas
 from train.config import TrainConfig
-from train.loop import BEST, TrainingError, fit
+from train.loop import fit
 from train.publish import Destination, PublishError, check_access, publish
+from train.run import BEST, CARD, TrainingError, origins_of_model, parts_of
+from train.sources import open_training
 
 
 def _size(text: str) -> list[int]:
@@ -27,49 +32,75 @@ def _size(text: str) -> list[int]:
     return [height, width]
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that are values."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default not in (None, False, []) else action.help
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
         "python -m train",
-        description="Train a DepthUNet on pictures with depth maps. On several devices: accelerate launch -m train ...",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Train a DepthUNet on pictures with depth maps. On several devices: accelerate-launch -m train ...",
+        formatter_class=_Help,
     )
-    made.add_argument("--data", action="append", required=True, help=data.HELP)
+    made.add_argument("--data", action="append", required=True, help=f"may be given several times; {data.usage()}")
     made.add_argument(
-        "--val-data", action="append", default=[], help="likewise; else DIODE's own, or the last tenth of --data"
+        "--val-data",
+        action="append",
+        default=[],
+        help="KIND:PATH to validate on, may be given several times; the first chooses the best epoch  (default: the "
+        "validation split of each --data, or else its last tenth, which is then held back)",
     )
-    made.add_argument("--output", type=Path, required=True, help="folder for checkpoints, history and pictures")
-    made.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
-    made.add_argument("--workers", type=int, default=1, help="processes that read data; 0: none but this one")
-    made.add_argument("--threads", type=int, default=0, help="threads of the CPU to compute with; 0: all")
     made.add_argument(
-        "--precision", default="auto", choices=("auto", "no", "bf16", "fp16"), help="auto: bf16 on GPUs that have it"
+        "--shares",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        help="part of each --data in an epoch, in their order, e.g. 2 1 1  (default: by number of samples)",
+    )
+    data.add_options(made)
+    made.add_argument("--output", type=Path, required=True, help="folder of the run: checkpoints, history, pictures")
+    made.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --output")
+    made.add_argument("--workers", type=int, default=1, help="processes that read data; 0: the training process reads")
+    made.add_argument("--threads", type=int, default=0, help="CPU threads for computation; 0: all")
+    made.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "no", "bf16", "fp16"),
+        help="auto: that of accelerate's launcher; without it bf16 on GPUs that support it",
     )
     made.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read, and count them")
     made.add_argument(
-        "--tracker", choices=("tensorboard", "trackio"), help="log each step and epoch there, too  (default: none)"
+        "--tracker", choices=("tensorboard", "trackio"), help="also log each step and epoch there  (default: none)"
     )
     made.add_argument("--validate-every", type=int, default=1, help="epochs from one validation to the next")
-    made.add_argument("--checkpoint-minutes", type=float, default=10.0, help="minutes between states saved")
+    made.add_argument(
+        "--checkpoint-minutes", type=float, default=10.0, help="minutes between checkpoints within an epoch"
+    )
     made.add_argument("--publish-to", metavar="OWNER/NAME", help="publish the best model on a hub at the end")
 
     network = made.add_argument_group("network")
     network.add_argument(
         "--model",
-        help="folder or owner/name of a model to go on from, at another --input-size or with a new head of other "
-        "--depth-bins if need be; else a new one:",
+        help="folder or owner/name of a model to fine-tune, at another --input-size or with a new head of other "
+        "--depth-bins if wanted  (default: a new network)",
     )
     network.add_argument(
         "--preset",
         default="default",
         choices=("default", "paper"),
-        help="paper: a plain U-Net, and defaults of ten epochs and SSIM + MARE alone",
+        help="paper: a plain U-Net, ten epochs, SSIM + MARE alone",
     )
     network.add_argument("--encoder", help="of segmentation-models-pytorch  (default: the preset's)")
     network.add_argument("--encoder-weights", help="imagenet, or a safetensors file  (default: random)")
     network.add_argument("--decoder-channels", type=int, nargs="+", help="coarse to fine  (default: the preset's)")
     network.add_argument("--input-size", type=_size, help="HEIGHTxWIDTH in pixels  (default: the preset's)")
-    network.add_argument("--depth-bins", type=int, help="distances in the head's distribution  (default: the preset's)")
+    network.add_argument(
+        "--depth-bins", type=int, help="number of log-spaced depth bins of the head; 0: none  (default: the preset's)"
+    )
     network.add_argument("--min-depth", type=float, help="nearest depth, metres  (default: the preset's)")
     network.add_argument("--max-depth", type=float, help="farthest depth, metres  (default: the preset's)")
     TrainConfig.add_options(made)
@@ -77,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options; a preset changes the defaults of others."""
+    """The options; a preset changes the defaults of other options."""
     made = parser()
     if made.parse_args(arguments).preset == "paper":
         made.set_defaults(**TrainConfig.paper().to_dict())
@@ -93,8 +124,7 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
         fixed = [name for name in ("encoder", "encoder_weights", *chosen) if getattr(options, name) is not None]
         if set(fixed) - {"input_size", "depth_bins"}:
             raise ValueError(
-                "--model brings its own network: of its options only --input-size and --depth-bins can be given, "
-                f"not {fixed}"
+                f"--model comes with its network: only --input-size and --depth-bins can be given, not {fixed}"
             )
         bins = chosen.pop("depth_bins", None)
         model.config = replace(model.config, **chosen)
@@ -108,31 +138,52 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
     return DepthUNet(config, options.encoder_weights)
 
 
+def origins_before(model: str | None) -> tuple[Origin, ...] | None:
+    """Origins of the data that `--model` was trained on; None without one."""
+    if not model:
+        return None
+    folder = find_files(model, (CONFIG_FILE,)).folder
+    if not Path(model).is_dir():
+        try:
+            find_files(model, (CARD,), revision=folder.name)
+        except (FileNotFoundError, ConnectionError):
+            pass  # a repository without a card: the origins are unknown
+    return origins_of_model(folder)
+
+
 def precision_here(asked: str) -> str:
-    """What `--precision` means on this machine."""
+    """What `--precision` means on this machine, under this launcher."""
     if asked == "auto":
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION")
+        return launched or ("bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no")
     if asked == "bf16" and not torch.accelerator.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX2":
         print("note: this processor has no bf16 arithmetic; --precision no is many times faster")
     return asked
 
 
+def recorded(options: argparse.Namespace) -> dict[str, Any]:
+    """The options for run.json."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 if all went well, 2 for a mistake in what was asked, 130 after Ctrl-C."""
+    """Run the command line; 0 on success, 2 for a mistake in the options or the data, 130 after Ctrl-C."""
     options = parse(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
         config = TrainConfig.from_options(options)
-        if not (options.encoder_weights or options.model):  # random weights have no statistics to keep
+        if not (options.encoder_weights or options.model):  # random weights have no pretrained statistics
             config = replace(config, frozen_norm=False)
         if options.publish_to:
-            check_access(Destination(options.publish_to))  # hours before it is needed
+            check_access(Destination(options.publish_to))  # before hours of training
         torch.manual_seed(config.seed)
         model = new_model(options)
-        training, validation = data.open_split(options.data, options.val_data)
+        training, validations = open_training(options.data, options.val_data, data.options_of(options))
+        if options.shares is not None:
+            quotas(training.lengths, options.shares)  # refused before anything is written
         accelerator = Accelerator(
-            # accelerate joins processes without a GPU only when it is told that CPUs are meant
+            # accelerate joins processes without a GPU only with this option
             cpu=int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available(),
             mixed_precision=precision_here(options.precision),
             log_with=options.tracker,
@@ -140,15 +191,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if options.tracker:
             accelerator.init_trackers("depth_unet", {**config.to_dict(), "encoder": model.config.encoder})
-        accelerator.print(
-            f"{model.config.encoder}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, input "
-            f"{model.config.input_size[0]}x{model.config.input_size[1]}; {len(training)} samples to train on, "
-            f"{len(validation)} to validate; {accelerator.num_processes} process(es) on {accelerator.device}"
-        )
+        report(model, training.sets, validations, accelerator)
         rows = fit(
             model,
             training,
-            validation,
+            validations,
             config,
             options.output,
             resume=options.resume,
@@ -157,6 +204,9 @@ def main(arguments: list[str] | None = None) -> int:
             checkpoint_minutes=options.checkpoint_minutes,
             validate_every=options.validate_every,
             accelerator=accelerator,
+            shares=options.shares,
+            continues=origins_before(options.model),
+            options=recorded(options),
         )
     except (TrainingError, PublishError, SampleError, ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -165,26 +215,31 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     if accelerator.is_main_process:
         best = min(rows, key=lambda row: row["val_abs_rel"])
-        sources = sources_of(training) + (["earlier_model"] if options.model else [])
-        settings = {
-            "train": config.to_dict(),
-            "model": model.config.to_dict(),
-            "trained_on": sources,
-            "best": best,
-        }
-        write_json(options.output / "run.json", settings)
         print(f"best: epoch {best['epoch']:.0f}, AbsRel {best['val_abs_rel']:.4f}, in {options.output / BEST}")
     accelerator.end_training()
     if options.publish_to and accelerator.is_main_process:
-        names = " and ".join(Path(name.partition(":")[2]).name for name in options.val_data or options.data)
-        name = names if options.val_data else f"the validation part of {names}"
         try:
-            print(publish(options.output, Destination(options.publish_to), {name: validation}))
+            print(publish(options.output, Destination(options.publish_to), validations))
         except (PublishError, OSError, ValueError) as error:
             command = f"python -m train.publish --model {options.output} --repo {options.publish_to}"
             print(f"error: the model is trained, but not published: {error}\nLater: {command}", file=sys.stderr)
             return 2
     return 0
+
+
+def report(model: DepthUNet, training: list[DepthData], validations: list[DepthData], accelerator: Accelerator) -> None:
+    """Print the network, the devices, and a line for each data set."""
+    if not accelerator.is_main_process:
+        return
+    rows, columns = model.config.input_size
+    print(
+        f"{model.config.encoder}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, input "
+        f"{rows}x{columns}; {accelerator.num_processes} process(es) on {accelerator.device}, precision "
+        f"{accelerator.mixed_precision}"
+    )
+    for purpose, sets in (("train", training), ("validate", [part for each in validations for part in parts_of(each)])):
+        for each in sets:
+            print(f"{purpose}: {each.describe()}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The state of a run in one safetensors file: weights, averages, optimizer and random state; no pickle anywhere."""
+"""The state of a run in one safetensors file: weights, averages, optimizer and random state."""
 
 import json
 from pathlib import Path
@@ -10,19 +10,17 @@ from safetensors.torch import save
 
 from depth_unet.files import write_atomically
 
-LAST = "last.safetensors"
-
 
 def save_checkpoint(
     path: Path, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]
 ) -> None:
-    """Write the state, whole or not at all.
+    """Write the state, complete or not at all.
 
     Args:
         path: file to write.
-        modules: by the name that their tensors are filed under.
-        optimizer: one whose state are tensors, as Adam's.
-        progress: the rest, as JSON.
+        modules: by the prefix of their tensors in the file.
+        optimizer: its state must consist of tensors, as Adam's does.
+        progress: everything else; JSON.
     """
     tensors = {"random": torch.get_rng_state()}
     for name, module in modules.items():
@@ -36,7 +34,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Bring modules, optimizer and torch's random state to where they were; the inverse of `save_checkpoint`.
+    """Restore modules, optimizer and torch's random state; the inverse of `save_checkpoint`.
 
     Returns:
         The `progress` that was saved.
@@ -63,9 +61,9 @@ def load_checkpoint(
         prefix = f"optimizer/{index}/"
         for key in (key for key in tensors if key.startswith(prefix)):
             value = tensors[key]
-            if value.shape == parameter.shape:  # laid out in memory like the parameter, as Adam made it
+            if value.shape == parameter.shape:  # with the parameter's memory format, as Adam creates it
                 value = torch.empty_like(parameter).copy_(value)
-            elif fused:  # the fused step counts on the device, the others on the CPU
+            elif fused:  # the fused optimizer keeps its step count on the device, the others on the CPU
                 value = value.to(parameter.device)
             optimizer.state[parameter][key.removeprefix(prefix)] = value
     torch.set_rng_state(tensors["random"])

@@ -1,4 +1,4 @@
-"""The knobs of a training run. Paths, devices and repositories are not among them."""
+"""The options of a training run, except paths, devices and repositories."""
 
 import argparse
 from dataclasses import asdict, dataclass, field, fields
@@ -16,7 +16,7 @@ _PAPER = {
 
 
 def knob(default: Any, text: str) -> Any:
-    """A field of `TrainConfig`, with the help that its command line option shows."""
+    """A field of `TrainConfig` with the help text of its option."""
     return field(default=default, metadata={"help": text})
 
 
@@ -25,36 +25,38 @@ class TrainConfig:
     """How a model is trained; every field is an option of `python -m train`.
 
     Raises:
-        ValueError: a value makes no sense; the message names it.
+        ValueError: a value is out of its range; the message names it.
     """
 
-    epochs: int = knob(40, "passes over the training data")
+    epochs: int = knob(40, "number of epochs; one has as many samples as the training data")
     batch_size: int = knob(8, "pictures per step and process")
     learning_rate: float = knob(1e-3, "highest learning rate, of the decoder")
     encoder_rate: float = knob(0.3, "learning rate of the encoder, as a fraction of the decoder's")
-    frozen_norm: bool = knob(
-        True, "leave the statistics of the encoder's BatchNorm as its pretrained weights brought them"
-    )
-    drop_path: float = knob(0.0, "highest probability of skipping a residual block of the encoder, where timm made it")
+    frozen_norm: bool = knob(True, "keep the encoder's BatchNorm statistics of its pretrained weights")
+    drop_path: float = knob(0.0, "stochastic depth: highest probability of skipping a residual block of a timm encoder")
     weight_decay: float = knob(1e-2, "AdamW's decoupled weight decay")
-    warmup: float = knob(0.05, "share of all steps over which the learning rate rises; then it falls as a cosine")
-    clip_norm: float = knob(1.0, "gradients are scaled down to this norm")
-    ema_decay: float = knob(0.998, "decay per step of the averaged weights that are validated and kept; 0: none")
-    seed: int = knob(0, "of initial weights, order, augmentation and dropout")
-    zoom: float = knob(1.5, "largest random zoom into a picture, metres rescaled with the focal length; 1: none")
-    turn: float = knob(5.0, "largest random turn of the camera about each of its axes, degrees; 0: none")
-    mix: float = knob(0.0, "probability of pasting a part of another picture into a view, with its depth")
-    colour: float = knob(0.25, "strength of random brightness, contrast, saturation, tint and gamma; 0: none")
+    warmup: float = knob(0.05, "share of all steps over which the learning rate rises; then it follows a cosine down")
+    clip_norm: float = knob(1.0, "largest norm of the gradient; larger gradients are scaled down")
+    ema_decay: float = knob(
+        0.998, "decay per step of the exponential moving average of the weights, which is validated and saved; 0: none"
+    )
+    seed: int = knob(0, "random seed of initial weights, order, augmentation and dropout")
+    zoom: float = knob(1.5, "largest random zoom into a picture; depth is rescaled with the focal length; 1: none")
+    turn: float = knob(5.0, "largest random rotation of the camera about each of its axes, degrees; 0: none")
+    mix: float = knob(0.0, "probability of pasting a part of another picture with its depth into a view (CutMix)")
+    colour: float = knob(
+        0.25, "strength of random brightness, contrast, saturation, tint and gamma, from 0 (none) to below 1"
+    )
     flip: float = knob(0.5, "probability of mirroring left to right")
     ssim_weight: float = knob(1.0, "weight of 1 - SSIM of the log depth")
     mare_weight: float = knob(0.5, "weight of the mean absolute relative error")
     edge_weight: float = knob(1.0, "extra weight of depth edges within that error")
     log_weight: float = knob(1.5, "weight of the mean absolute error of log depth")
-    gradient_weight: float = knob(0.5, "weight of the error of the slopes of log depth")
+    gradient_weight: float = knob(0.5, "weight of the error of the gradients of log depth")
 
     @classmethod
     def paper(cls, **overrides: Any) -> "TrainConfig":
-        """The paper's: SSIM + MARE alone, ten epochs."""
+        """The options of the paper: SSIM + MARE alone, ten epochs."""
         return cls(**{**_PAPER, **overrides})
 
     def __post_init__(self) -> None:
@@ -92,5 +94,5 @@ class TrainConfig:
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> "TrainConfig":
-        """The inverse: what was asked for on the command line."""
+        """Read the options that `add_options` adds."""
         return cls(**{f.name: getattr(options, f.name) for f in fields(cls)})

@@ -1,7 +1,8 @@
-"""What a run tells about itself: a table, loss curves, and a picture of its progress."""
+"""The history of a run: a table, loss curves, and a picture of validation samples."""
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 from depth_unet import DepthSample, Prediction, colorize_depth
 from depth_unet.colorize import depth_range
 from depth_unet.files import write_atomically
+from train.run import CURVES, HISTORY
 
-# Column, heading, format. The first three after the epoch are those of the paper's Table 1.
+# Column, heading, format. The first three after the epoch are the columns of the paper's Table 1.
 COLUMNS = [
     ("epoch", "epoch", "d"),
     ("step_ms", "ms/step", ".0f"),
@@ -31,14 +33,25 @@ COLUMNS = [
 ]
 
 
-def heading() -> str:
-    """The table's first line."""
-    return "  ".join(f"{title:>{_width(title)}}" for _, title, _ in COLUMNS)
+def columns(validations: int = 1) -> list[tuple[str, str, str]]:
+    """`COLUMNS`, and AbsRel and delta1 of each further validation.
+
+    Args:
+        validations: number of data sets that are validated on.
+    """
+    further = (("abs_rel", "AbsRel"), ("delta1", "delta1"))
+    more = [(f"val{n}_{name}", f"{title} {n}", ".4f") for n in range(2, validations + 1) for name, title in further]
+    return COLUMNS + more
 
 
-def table_row(row: dict[str, float]) -> str:
-    """An epoch's line of the table; a term that was not trained is left blank."""
-    cells = ((format(row[name], form) if name in row else "", title) for name, title, form in COLUMNS)
+def heading(validations: int = 1) -> str:
+    """The first line of the table."""
+    return "  ".join(f"{title:>{_width(title)}}" for _, title, _ in columns(validations))
+
+
+def table_row(row: dict[str, float], validations: int = 1) -> str:
+    """The line of an epoch; what was not measured is left blank."""
+    cells = ((format(row[name], form) if name in row else "", title) for name, title, form in columns(validations))
     return "  ".join(f"{cell:>{_width(title)}}" for cell, title in cells)
 
 
@@ -48,39 +61,39 @@ def _width(title: str) -> int:
 
 def write_history(rows: list[dict[str, float]], folder: Path) -> None:
     """Write history.csv (all columns of all epochs) and curves.png."""
-    names = [name for name, _, _ in COLUMNS]
-    names += [name for name in rows[0] if name not in names]
+    names = list(dict.fromkeys([name for name, _, _ in COLUMNS] + [name for row in rows for name in row]))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(folder / "history.csv", buffer.getvalue())
+    write_atomically(folder / HISTORY, buffer.getvalue())
 
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    epochs = [row["epoch"] for row in rows]
     panels = {
-        "loss": ("loss", "val_loss"),
-        "cross-entropy over depth bins": ("cross_entropy", "val_cross_entropy"),
-        "AbsRel": ("val_abs_rel",),
-        "delta1": ("val_delta1",),
+        "loss": "loss",
+        "cross-entropy over depth bins": "cross_entropy",
+        "AbsRel": "abs_rel",
+        "delta1": "delta1",
     }
-    for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        for name in names:
-            label = "validation" if name.startswith("val_") else "training"
-            axes.plot(epochs, [row[name] for row in rows], marker=".", label=label)
+    for axes, (title, measure) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name in [measure, *(name for name in names if re.fullmatch(rf"val\d*_{measure}", name))]:
+            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            if points:
+                label = "training" if name == measure else f"validation {name.partition('_')[0][3:]}".strip()
+                axes.plot(*zip(*points, strict=True), marker=".", label=label)
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
     buffer = io.BytesIO()
     canvas.print_png(buffer)
-    write_atomically(folder / "curves.png", buffer.getvalue())
+    write_atomically(folder / CURVES, buffer.getvalue())
 
 
 def sample_sheet(samples: list[DepthSample], predictions: list[Prediction], titles: list[str]) -> Image.Image:
-    """A picture with a row for each sample: input | target | prediction | error (relative, dark is right).
+    """A picture with a row for each sample: input | target | prediction | relative error (dark is small).
 
-    Target and prediction share their colours; grey is "no measurement".
+    Target and prediction have the same colour scale; grey is "no measurement".
     """
     figure = Figure(figsize=(14, 2.8 * len(samples)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -95,7 +108,7 @@ def sample_sheet(samples: list[DepthSample], predictions: list[Prediction], titl
             (sample.image.permute(1, 2, 0).numpy(), title),
             (colorize_depth(target, near=near, far=far, scale_bar=False), f"target, {near:.1f} to {far:.1f} m"),
             (prediction.colorize(near=near, far=far, scale_bar=False), "prediction"),
-            # Errors of half the distance and more are all the same bad.
+            # The colour scale ends at an error of half the distance.
             (
                 colorize_depth(error + 1e-6, cmap="magma", near=0, far=0.5, scale_bar=False),
                 f"error, mean {np.nanmean(error):.3f}",

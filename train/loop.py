@@ -1,79 +1,440 @@
-"""The training loop: what happens between the data and the best checkpoint."""
+"""The training loop: from data sets to the best weights."""
 
-import math
 import random
 import signal
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
-from safetensors import SafetensorError
-from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset
+from accelerate.utils import broadcast, gather_object
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from depth_unet import DepthLoss, DepthSample, DepthUNet
+from depth_unet import DepthUNet, __version__
+from depth_unet.data import DepthData
+from depth_unet.data.origin import Origin, distinct
 from depth_unet.data.sample import SampleError
-from depth_unet.files import write_atomically
-from depth_unet.losses import bin_cross_entropy
-from train.checkpoint import LAST, load_checkpoint, save_checkpoint
+from train.batches import Batch, EpochBatches, collate
+from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import TrainConfig
-from train.evaluate import predict_samples, score
-from train.history import heading, sample_sheet, table_row, write_history
-from train.views import Batch, EpochBatches, Views, collate, network_view
-
-BEST = "best"
-PICTURED = 5  # validation samples in the picture of each epoch
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to do."""
+from train.ema import MovingAverage
+from train.history import heading, table_row, write_history
+from train.network import freeze_norm, parameter_groups, set_drop_path, synchronise_norm
+from train.run import RunFolder, RunRecord, SetRecord, TrainingError, parts_of
+from train.schedule import learning_rate
+from train.step import Step, train_step
+from train.validate import validate
+from train.views import Views
 
 
-def learning_rate(step: int, steps: int, highest: float, warmup: float) -> float:
-    """Linear from near 0 over the share `warmup` of all steps, then a cosine down to near 0."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return highest * (step + 1) / rising
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+@dataclass
+class Progress:
+    """How far a run is; everything that a checkpoint holds besides tensors.
 
-
-def averaged(model: DepthUNet, decay: float) -> AveragedModel:
-    """A copy that follows the model as an exponential moving average, quicker while it has seen little."""
-
-    def follow(averages: list[torch.Tensor], values: list[torch.Tensor], seen: torch.Tensor) -> None:
-        weight = 1 - min(decay, (1 + int(seen)) / (10 + int(seen)))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, values, weight)
-        else:
-            torch._foreach_copy_(averages, values)
-
-    return AveragedModel(model, multi_avg_fn=torch.no_grad()(follow), use_buffers=True)
-
-
-def freeze_norm(encoder: torch.nn.Module) -> None:
-    """Let BatchNorm normalise by the statistics it has, as in predicting, until the next `train()`.
-
-    Those of a few pictures at a time say what else is in the batch, which no photo tells later.
+    Args:
+        epoch: the current one, from 0.
+        step: number of steps done in it.
+        best: lowest AbsRel of the first validation.
+        rows: the history.
+        sums: of the training columns since the last row.
+        steps: number of steps since the last row.
+        seconds: spent on these steps.
+        bad: messages about samples that could not be read.
     """
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.eval()
+
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    rows: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+    bad: list[str] = field(default_factory=list)
 
 
-def set_drop_path(encoder: torch.nn.Module, highest: float) -> None:
-    """Skip residual blocks at random in training, the deeper the oftener (stochastic depth, Huang et al. 2016)."""
-    from timm.layers import DropPath  # not before depth_unet, which mends what timm imports
+def fit(
+    model: DepthUNet,
+    training: DepthData,
+    validation: DepthData | Sequence[DepthData],
+    config: TrainConfig,
+    output: Path,
+    *,
+    resume: bool = False,
+    workers: int = 0,
+    skip_bad: bool = False,
+    checkpoint_minutes: float = 10.0,
+    validate_every: int = 1,
+    accelerator: Accelerator | None = None,
+    stop_after_steps: int | None = None,
+    shares: Sequence[float] | None = None,
+    continues: Sequence[Origin] | None = None,
+    options: dict[str, Any] | None = None,
+) -> list[dict[str, float]]:
+    """Train a model; save the best weights in `output`/best and the state of the run in `output`/last.safetensors.
 
-    blocks = [module for module in encoder.modules() if hasattr(module, "drop_path")]
-    for index, block in enumerate(blocks):
-        block.drop_path = DropPath(highest * index / len(blocks)) if highest else torch.nn.Identity()
+    Args:
+        model: changed in place.
+        training: the samples to train on.
+        validation: one or more data sets. The lowest AbsRel on the first, unaligned, chooses the best epoch; its
+            columns are val_*, those of the others val2_*, val3_*, ...
+        config: the training options.
+        output: folder of the run, see `RunFolder`.
+        resume: continue from the last checkpoint in `output`.
+        workers: processes that read data; 0: this one reads.
+        skip_bad: leave out samples that cannot be read, and count them, instead of stopping.
+        checkpoint_minutes: time between checkpoints within an epoch; there is one at the end of each in any case.
+        validate_every: epochs from one validation, and row of the history, to the next; the last epoch always has
+            one. The training columns of a row are means over all epochs since the row before.
+        accelerator: devices, precision and processes; by default this process on the best device.
+        stop_after_steps: save and return after this number of steps, as Ctrl-C does.
+        shares: of each part of `training` in an epoch, see `train.batches.quotas`; None: by size.
+        continues: origins of the data that `model` was trained on before; None: it was not. With them the history
+            begins with row 0, the score of `model` itself, which counts for the best.
+        options: of the command, for run.json.
+
+    Returns:
+        The history, a row for each validated epoch.
+
+    Raises:
+        TrainingError: the loss is not finite; there is nothing to resume, or a run to overwrite; the data differ
+            from those of the run to resume; another run uses `output`, or it cannot be written to.
+        SampleError: a sample cannot be read and skip_bad is False.
+        ValueError: validate_every, `shares` or the batch size makes no sense.
+    """
+    if validate_every < 1:
+        raise ValueError(f"validate_every must be at least 1, not {validate_every}")
+    accelerator = accelerator or Accelerator()
+    validations = [validation] if isinstance(validation, DepthData) else list(validation)
+    folder = RunFolder(output)
+    with folder.locked() if accelerator.is_main_process else nullcontext():
+        folder.check(resume)
+        record = RunRecord(
+            version=__version__,
+            options=options,
+            train=config.to_dict(),
+            model=model.config.to_dict(),
+            training=tuple(SetRecord.of(part) for part in parts_of(training)),
+            validation=tuple(SetRecord.of(data) for data in validations),
+            shares=None if shares is None else tuple(shares),
+            batch_size=config.batch_size,
+            processes=accelerator.num_processes,
+            origins=distinct([*training.origins, *(continues or ())]),
+        )
+        run = _Run(model, config, accelerator, folder, record, validations, skip_bad)
+        if resume:
+            run.load()
+        progress = run.progress
+        batches = EpochBatches(
+            [len(part) for part in parts_of(training)],
+            config.batch_size,
+            config.epochs,
+            config.seed,
+            (progress.epoch, progress.step),
+            accelerator.process_index,
+            accelerator.num_processes,
+            shares,
+        )
+        run.begin(starting_model=continues is not None)
+        loader = iter(_loader(Views(training, model.config, config), batches, workers, accelerator))
+        with _stop_on_signal() as received:
+            saved_at = time.monotonic()
+            for epoch in range(progress.epoch, config.epochs):
+                with run.epoch(batches) as bar:
+                    for _ in range(progress.step, batches.steps):
+                        began = time.monotonic()
+                        step = run.step(next(loader), batches, stop=bool(received))
+                        progress.seconds += time.monotonic() - began
+                        bar.update(batches.together)
+                        if stop_after_steps is not None:
+                            stop_after_steps -= 1
+                        if step.stop or stop_after_steps == 0:
+                            run.save()
+                            bar.close()
+                            return run.stopped(by_signal=step.stop)
+                        if time.monotonic() - saved_at > 60 * checkpoint_minutes:
+                            run.save()
+                            saved_at = time.monotonic()
+                run.end_epoch(batches, validated=(epoch + 1) % validate_every == 0 or epoch + 1 == config.epochs)
+                saved_at = time.monotonic()
+        run.end()
+    return progress.rows
+
+
+class _Run:
+    """The state of a run, and the parts of the loop.
+
+    Args:
+        model: what is trained.
+        config: the training options.
+        accelerator: devices, precision and processes.
+        folder: of the run.
+        record: of the run.
+        validations: data sets.
+        skip_bad: leave out samples that cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: DepthUNet,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        folder: RunFolder,
+        record: RunRecord,
+        validations: list[DepthData],
+        skip_bad: bool,
+    ) -> None:
+        self.model, self.config, self.accelerator, self.skip_bad = model, config, accelerator, skip_bad
+        self.folder, self.record, self.validations, self.progress = folder, record, validations, Progress()
+        self.loss_of = config.loss(model.config)
+        cuda = accelerator.device.type == "cuda"
+        model.to(accelerator.device)
+        set_drop_path(model.unet.encoder, config.drop_path)
+        if cuda and accelerator.num_processes > 1:
+            synchronise_norm(model)  # there is no such layer for CPUs
+        self.average = MovingAverage(model, config.ema_decay)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(model, config.encoder_rate),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=cuda and accelerator.scaler is None,  # a fused step does not report that it was skipped
+        )
+        torch.manual_seed(config.seed + accelerator.process_index)
+
+    def load(self) -> None:
+        """Load the last checkpoint.
+
+        Raises:
+            TrainingError: the run was begun with other data, or stopped within an epoch of other batches.
+            ValueError: the checkpoint is damaged, or of another network.
+        """
+        modules = {"model": self.model, "average": self.average}
+        saved = load_checkpoint(self.folder.last, modules, self.optimizer)
+        self.progress = Progress(**{f.name: saved[f.name] for f in fields(Progress) if f.name in saved})
+        before, now, scaler = self.folder.read(), self.record, self.accelerator.scaler
+        for what, old, new in (
+            ("training", before.training, now.training),
+            ("validation", before.validation, now.validation),
+        ):
+            if old and [each.fingerprint for each in old] != [each.fingerprint for each in new]:
+                names = " and ".join(f"{each.name} ({each.samples} samples)" for each in old)
+                raise TrainingError(
+                    f"the run in {self.folder.path} has other {what} data, {names}: resume with these, or choose "
+                    "another --output"
+                )
+        if before.training and before.shares != now.shares:
+            shares = "no --shares" if before.shares is None else "--shares " + " ".join(map(str, before.shares))
+            raise TrainingError(f"the run in {self.folder.path} was begun with {shares}: resume with the same")
+        processes = saved.get("processes") or now.processes
+        together = saved["config"]["batch_size"] * processes
+        if self.progress.step and together != now.batch_size * now.processes:
+            raise TrainingError(
+                f"the run in {self.folder.path} stopped within an epoch of batches of {together} samples on "
+                f"{processes} process(es): resume it with the same, not {now.batch_size * now.processes} on "
+                f"{now.processes}"
+            )
+        if "steps" not in saved:  # version 0.1.0
+            last_row = self.progress.rows[-1]["epoch"] if self.progress.rows else 0
+            per_epoch = sum(each.samples for each in now.training) // together
+            self.progress.steps = int((self.progress.epoch - last_row) * per_epoch) + self.progress.step
+        if scaler is not None and saved.get("scaler"):
+            scaler.load_state_dict(saved["scaler"])
+        old = saved["config"] | saved["model"] | {"processes": processes}
+        new = self.config.to_dict() | self.model.config.to_dict() | {"processes": now.processes}
+        changed = [f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name]]
+        if changed:
+            self.accelerator.print("note: options differ from those of the run so far: " + ", ".join(changed))
+        self.record = now._replace(
+            origins=distinct([*now.origins, *before.origins]), best=before.best, sha256=before.sha256
+        )
+
+    def begin(self, starting_model: bool) -> None:
+        """Write run.json, prepare the network for several processes, and score the starting model.
+
+        Args:
+            starting_model: begin the history of a new run with its score.
+        """
+        # Nothing is written where a finished run is resumed.
+        if self.accelerator.is_main_process and self.progress.epoch < self.config.epochs:
+            self.folder.write(self.record)
+        self.trained, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        self.accelerator.print(heading(len(self.validations)))
+        for row in self.progress.rows:
+            self.accelerator.print(table_row(row, len(self.validations)))
+        if starting_model and not self.progress.rows and (self.progress.epoch, self.progress.step) == (0, 0):
+            self._add_row({"epoch": 0} | self._validated(self.model, 0), at_step=0, weights=self.model)
+
+    @contextmanager
+    def epoch(self, batches: EpochBatches) -> Iterator[tqdm]:
+        """Set the network to training; a progress bar over the images of the epoch."""
+        self.trained.train()
+        if self.config.frozen_norm:
+            freeze_norm(self.model.unet.encoder)
+        with tqdm(
+            total=batches.steps * batches.together,
+            initial=self.progress.step * batches.together,
+            desc=f"epoch {self.progress.epoch + 1}/{self.config.epochs}",
+            unit="img",
+            leave=False,
+            disable=not self.accelerator.is_main_process,
+        ) as bar:
+            yield bar
+
+    def step(self, batch: Batch, batches: EpochBatches, stop: bool) -> Step:
+        """One step, and what is noted of it.
+
+        Raises:
+            SampleError: a process has a sample that cannot be read, and they are not skipped.
+        """
+        progress, config = self.progress, self.config
+        number = progress.epoch * batches.steps + progress.step
+        rate = learning_rate(number, batches.steps * config.epochs, config.learning_rate, config.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate"]
+        # A seed of its own for each step: a resumed run draws the same dropout, on every process and device.
+        place = f"{config.seed} {progress.epoch} {progress.step} {self.accelerator.process_index}"
+        torch.manual_seed(random.Random(place).getrandbits(60))
+        step = train_step(self.trained, self.loss_of, self.optimizer, batch, self.accelerator, config.clip_norm, stop)
+        if step.bad:
+            self._note_bad(gather_object(batch.bad))
+        if step.taken:
+            self.average.update_parameters(self.model)
+        count = step.sums["steps"]
+        if count:
+            progress.sums = {name: progress.sums.get(name, 0.0) + value for name, value in step.sums.items()}
+            if self.accelerator.trackers:
+                means = {name: total / count for name, total in step.sums.items() if name != "steps"}
+                self.accelerator.log(means | {"learning_rate": rate}, step=number + 1)
+        progress.step += 1
+        progress.steps += 1
+        return step
+
+    def _note_bad(self, bad: list[str]) -> None:
+        if not self.skip_bad:
+            raise SampleError(bad[0])
+        self.progress.bad += bad
+        if self.accelerator.is_main_process:
+            tqdm.write("skipped " + "; ".join(bad))
+
+    def end_epoch(self, batches: EpochBatches, validated: bool) -> None:
+        """Validate if it is time for it, and save the state.
+
+        Raises:
+            TrainingError: no training sample could be read.
+        """
+        progress, config = self.progress, self.config
+        if not progress.sums.get("steps"):
+            raise TrainingError("no training sample could be read")
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        if validated:
+            done = progress.epoch * batches.steps
+            row = {"epoch": progress.epoch, "step_ms": 1000 * progress.seconds / progress.steps}
+            count = progress.sums["steps"]
+            row |= {name: total / count for name, total in progress.sums.items() if name != "steps"}
+            row["learning_rate"] = learning_rate(
+                done - 1, batches.steps * config.epochs, config.learning_rate, config.warmup
+            )
+            weights = self.average.module if config.ema_decay else self.model
+            row |= self._validated(weights, progress.epoch)
+            row["skipped"] = len(progress.bad)
+            self._add_row(row, done, weights)
+            progress.sums, progress.steps, progress.seconds = {}, 0, 0.0
+        self.save()
+        self.accelerator.wait_for_everyone()
+
+    def _validated(self, weights: DepthUNet, epoch: int) -> dict[str, float]:
+        """The columns of all validations; saves the picture of the first."""
+        if self.accelerator.num_processes > 1:  # statistics that are not synchronised differ a little
+            broadcast(dict(weights.named_buffers()))
+        columns = {}
+        for number, data in enumerate(self.validations, start=1):
+            result = validate(weights, data, self.loss_of, self.accelerator, self.skip_bad)
+            self.progress.bad += result.missed
+            prefix = "val" if number == 1 else f"val{number}"
+            columns |= {f"{prefix}_{name}": value for name, value in result.means.items()}
+            if number == 1 and result.picture is not None and self.accelerator.is_main_process:
+                with self.folder.writing():
+                    self.folder.save_picture(result.picture, epoch)
+        return columns
+
+    def _add_row(self, row: dict[str, float], at_step: int, weights: DepthUNet) -> None:
+        """Add a row to the history, and save the weights if they are the best so far."""
+        progress = self.progress
+        progress.rows.append(row)
+        self.accelerator.print(table_row(row, len(self.validations)))
+        if self.accelerator.trackers:
+            self.accelerator.log({f"epoch/{name}": value for name, value in row.items()}, step=at_step)
+        best = progress.best is None or row["val_abs_rel"] < progress.best
+        if best:
+            progress.best = row["val_abs_rel"]
+        if self.accelerator.is_main_process:
+            with self.folder.writing():
+                write_history(progress.rows, self.folder.path)
+            if best:
+                self.record = self.folder.keep_best(weights, row, self.record)
+
+    def save(self) -> None:
+        """Save the state of the run."""
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            state = asdict(self.progress) | {
+                "config": self.config.to_dict(),
+                "model": self.model.config.to_dict(),
+                "processes": self.accelerator.num_processes,
+                "scaler": None if scaler is None else scaler.state_dict(),
+            }
+            modules = {"model": self.model, "average": self.average}
+            with self.folder.writing():
+                save_checkpoint(self.folder.last, modules, self.optimizer, state)
+
+    def stopped(self, by_signal: bool) -> list[dict[str, float]]:
+        """Report where the run stopped, and return the history.
+
+        Raises:
+            KeyboardInterrupt: a signal stopped it.
+        """
+        self.accelerator.print(
+            f"\nStopped after step {self.progress.step} of epoch {self.progress.epoch + 1}; everything is saved in "
+            f"{self.folder.last}. Run the same command with --resume to continue."
+        )
+        if by_signal:
+            raise KeyboardInterrupt
+        return self.progress.rows
+
+    def end(self) -> None:
+        """Report what a user should know at the end."""
+        rows, bad = self.progress.rows, self.progress.bad
+        if bad:
+            names = len(set(bad))
+            self.accelerator.print(f"{names} samples could not be read and were left out; see above.")
+        if len(rows) > 1 and rows[0]["epoch"] == 0 and rows[0]["val_abs_rel"] <= self.progress.best:
+            self.accelerator.print(
+                f"No epoch improves on the starting model (AbsRel {rows[0]['val_abs_rel']:.4f}): {self.folder.best} "
+                "holds its weights."
+            )
+
+
+def _loader(views: Views, batches: EpochBatches, workers: int, accelerator: Accelerator) -> DataLoader:
+    return DataLoader(
+        views,
+        batch_sampler=batches,
+        generator=torch.Generator(),  # torch's own would be a draw ahead of a run without a break
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=accelerator.device.type == "cuda",
+        worker_init_fn=_prepare_worker,
+    )
+
+
+def _prepare_worker(worker: int) -> None:
+    torch.set_num_threads(1)  # several workers with several threads each would compete for the cores
+    # A terminal sends Ctrl-C to workers as well, but the last step still needs its batch.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -93,356 +454,3 @@ def _stop_on_signal() -> Iterator[list[int]]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-@contextmanager
-def _writing(output: Path) -> Iterator[None]:
-    """Turns a full disk and a missing right to write into a sentence; what was complete before stays."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        for rest in output.rglob("*.part"):  # takes room and is good for nothing
-            with suppress(OSError):
-                rest.unlink()
-        why = getattr(error, "strerror", None) or error
-        kept = f"{output / LAST} is the last good state: " if (output / LAST).exists() else ""
-        raise TrainingError(
-            f"{output} cannot be written to ({why}); {kept}make room or allow writing there, then "
-            + ("go on with --resume" if kept else "start again")
-        ) from error
-
-
-def _nothing_to_learn(model: DepthUNet) -> Batch:
-    """A batch without a valid pixel: its loss and gradients are zero."""
-    image = torch.full((1, 3, *model.config.input_size), 0.5)
-    depth = torch.ones_like(image[:, :1])
-    return Batch(image, depth, torch.zeros_like(depth, dtype=torch.bool), [], [])
-
-
-def fit(
-    model: DepthUNet,
-    training: Dataset,
-    validation: Dataset,
-    config: TrainConfig,
-    output: Path,
-    *,
-    resume: bool = False,
-    workers: int = 0,
-    skip_bad: bool = False,
-    checkpoint_minutes: float = 10.0,
-    validate_every: int = 1,
-    accelerator: Accelerator | None = None,
-    stop_after_steps: int | None = None,
-) -> list[dict[str, float]]:
-    """Train a model; keep the best in `output`/best, and the state to resume from in `output`/last.safetensors.
-
-    Args:
-        model: changed in place.
-        training: of `DepthSample`.
-        validation: of `DepthSample`; the lowest AbsRel, whole frames, without alignment, is the best.
-        config: how to train.
-        output: folder for checkpoints, history.csv, curves.png and a picture for each epoch.
-        resume: go on from the last checkpoint in `output`.
-        workers: processes that read data; 0 reads in this one.
-        skip_bad: leave out samples that cannot be read, and count them, instead of stopping.
-        checkpoint_minutes: how often the state is saved within an epoch; it is at the end of each in any case.
-        validate_every: epochs from one validation, and row of the history, to the next; the last epoch has one in any
-            case. A row's training columns are means over all epochs since the row before.
-        accelerator: devices, precision and processes; by default this process on the best device.
-        stop_after_steps: save and return after so many more steps, as Ctrl-C would.
-
-    Returns:
-        The history, a row for each validated epoch.
-
-    Raises:
-        TrainingError: the loss is no longer a number, or there is nothing to resume from, or something to overwrite,
-            or `output` cannot be written to.
-        SampleError: a sample cannot be read and skip_bad is False.
-        ValueError: validate_every is below 1.
-    """
-    if validate_every < 1:
-        raise ValueError(f"validate_every must be at least 1, not {validate_every}")
-    accelerator = accelerator or Accelerator()
-    last = output / LAST
-    with _writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-        if accelerator.is_main_process:  # said now, and not after the first epoch
-            write_atomically(output / "writable", b"")
-            (output / "writable").unlink()
-    if last.exists() and not resume:
-        raise TrainingError(f"{last} exists: add --resume to go on with that run, or choose another --output")
-    if resume and not last.exists():
-        raise TrainingError(f"there is no {last} to resume from")
-
-    encoder = {id(p) for p in model.unet.encoder.parameters()}
-    groups = [
-        {"params": [p for p in model.parameters() if id(p) not in encoder], "rate": 1.0},
-        {"params": list(model.unet.encoder.parameters()), "rate": config.encoder_rate},
-    ]
-    device = accelerator.device
-    model.to(device)
-    set_drop_path(model.unet.encoder, config.drop_path)
-    optimizer = torch.optim.AdamW(
-        groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
-    )
-    average = averaged(model, config.ema_decay)
-    loss_of = config.loss(model.config)
-    torch.manual_seed(config.seed + accelerator.process_index)
-    progress = {"epoch": 0, "step": 0, "best": None, "rows": [], "sums": {}, "seconds": 0.0, "bad": []}
-    if resume:
-        saved = load_checkpoint(last, {"model": model, "average": average}, optimizer)
-        if saved["config"] != config.to_dict() or saved["model"] != model.config.to_dict():
-            accelerator.print("note: options differ from those that this run began with")
-        progress = {key: saved[key] for key in progress}
-    many = accelerator.num_processes > 1
-    if many and device.type == "cuda":
-        # Each GPU alone would normalise by the statistics of its few pictures. CPUs have no such layer.
-        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    trained, optimizer = accelerator.prepare(model, optimizer)
-
-    def save() -> None:
-        if accelerator.is_main_process:
-            state = progress | {"config": config.to_dict(), "model": model.config.to_dict()}
-            with _writing(output):
-                save_checkpoint(last, {"model": model, "average": average}, optimizer, state)
-
-    def together(values: dict[str, float]) -> dict[str, float]:
-        """The sums over all processes, in which each then decides alike."""
-        if not many:
-            return values
-        summed = accelerator.reduce(torch.tensor(list(values.values()), dtype=torch.float64, device=device), "sum")
-        return dict(zip(values, summed.tolist(), strict=True))
-
-    batches = EpochBatches(
-        len(training),
-        config.batch_size,
-        config.epochs,
-        config.seed,
-        (progress["epoch"], progress["step"]),
-        accelerator.process_index,
-        accelerator.num_processes,
-    )
-    loader = iter(
-        DataLoader(
-            Views(training, model.config, config),
-            batch_sampler=batches,
-            generator=torch.Generator(),  # torch's own would be a draw ahead of a run without a break
-            collate_fn=collate,
-            num_workers=workers,
-            pin_memory=device.type == "cuda",
-            worker_init_fn=_prepare_worker,
-        )
-    )
-    everything = batches.steps * config.epochs
-    logged = ("steps", "loss", *(name for name, weight in loss_of.weights.items() if weight), "cross_entropy")
-    accelerator.print(heading())
-    for row in progress["rows"]:
-        accelerator.print(table_row(row))
-    done = 0
-    with _stop_on_signal() as received:
-        for epoch in range(progress["epoch"], config.epochs):
-            trained.train()
-            if config.frozen_norm:
-                freeze_norm(model.unet.encoder)
-            sums = Counter(progress["sums"])
-            began = saved_at = time.monotonic()
-            before = progress["seconds"]
-            with tqdm(
-                total=batches.steps * batches.together,
-                initial=progress["step"] * batches.together,
-                desc=f"epoch {epoch + 1}/{config.epochs}",
-                unit="img",
-                leave=False,
-                disable=not accelerator.is_main_process,
-            ) as bar:
-                for step in range(progress["step"], batches.steps):
-                    batch = next(loader)
-                    if batch.bad and not skip_bad:
-                        raise SampleError(batch.bad[0])
-                    rate = learning_rate(epoch * batches.steps + step, everything, config.learning_rate, config.warmup)
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate * group["rate"]
-                    # Named by its place: a resumed run draws the same dropout, on every process and device.
-                    place = f"{config.seed} {epoch} {step} {accelerator.process_index}"
-                    torch.manual_seed(random.Random(place).getrandbits(60))
-                    values = dict.fromkeys(logged, 0.0)
-                    if batch.keys:
-                        values |= train_step(trained, loss_of, optimizer, batch, accelerator, config.clip_norm)
-                    elif many:  # the others wait for this process's share of the gradient
-                        train_step(trained, loss_of, optimizer, _nothing_to_learn(model), accelerator, config.clip_norm)
-                    values = together(values | {"bad": len(batch.bad), "signals": len(received)})
-                    if values.pop("bad"):
-                        bad = gather_object(batch.bad)
-                        progress["bad"] += bad
-                        if accelerator.is_main_process:
-                            tqdm.write("skipped " + "; ".join(bad))
-                    signalled = values.pop("signals") > 0
-                    if values["steps"]:
-                        sums.update(values)
-                        average.update_parameters(model)
-                        if accelerator.trackers:
-                            means = {name: total / values["steps"] for name, total in values.items() if name != "steps"}
-                            accelerator.log(means | {"learning_rate": rate}, step=epoch * batches.steps + step + 1)
-                    bar.update(batches.together)
-                    done += 1
-                    progress |= {"epoch": epoch, "step": step + 1, "sums": dict(sums)}
-                    progress["seconds"] = before + time.monotonic() - began
-                    stop = signalled or done == stop_after_steps
-                    if stop or time.monotonic() - saved_at > 60 * checkpoint_minutes:
-                        save()
-                        saved_at = time.monotonic()
-                    if stop:
-                        bar.close()
-                        accelerator.print(
-                            f"\nStopped after step {step + 1} of epoch {epoch + 1}; everything is saved in {last}. "
-                            "Run the same command with --resume to go on."
-                        )
-                        if signalled:
-                            raise KeyboardInterrupt
-                        return progress["rows"]
-            if not sums["steps"]:
-                raise TrainingError("not one of the training samples could be read")
-            if (epoch + 1) % validate_every and epoch + 1 < config.epochs:
-                progress |= {"epoch": epoch + 1, "step": 0}
-                save()
-                continue
-            count = sums.pop("steps")
-            steps = batches.steps * (epoch + 1 - (progress["rows"][-1]["epoch"] if progress["rows"] else 0))
-            row = {"epoch": epoch + 1, "step_ms": 1000 * progress["seconds"] / steps}
-            row |= {name: value / count for name, value in sums.items()}
-            # As of the last step, which a resumed epoch may have behind it.
-            last_step = (epoch + 1) * batches.steps - 1
-            row["learning_rate"] = learning_rate(last_step, everything, config.learning_rate, config.warmup)
-            kept = average.module if config.ema_decay else model
-            row |= validate(
-                kept, validation, loss_of, output, epoch, accelerator, progress["bad"] if skip_bad else None
-            )
-            row["skipped"] = len(progress["bad"])
-            progress["rows"].append(row)
-            accelerator.print(table_row(row))
-            if accelerator.trackers:
-                accelerator.log(
-                    {f"epoch/{name}": value for name, value in row.items()}, step=(epoch + 1) * batches.steps
-                )
-            if accelerator.is_main_process:
-                with _writing(output):
-                    write_history(progress["rows"], output)
-                    if progress["best"] is None or row["val_abs_rel"] < progress["best"]:
-                        progress["best"] = row["val_abs_rel"]
-                        kept.save_pretrained(output / BEST, half=True)
-            progress |= {"epoch": epoch + 1, "step": 0, "sums": {}, "seconds": 0.0}
-            save()
-            accelerator.wait_for_everyone()
-    if progress["bad"]:
-        names = Counter(progress["bad"])
-        accelerator.print(f"{len(names)} samples could not be read and were left out; see above.")
-    return progress["rows"]
-
-
-def train_step(
-    model: torch.nn.Module,
-    loss_of: DepthLoss,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    accelerator: Accelerator,
-    clip_norm: float,
-) -> dict[str, float]:
-    """One step of gradient descent.
-
-    Returns:
-        "steps": 1, the loss, its terms, and the cross-entropy over depth bins, to be summed over steps.
-
-    Raises:
-        TrainingError: the loss is not finite; names the samples.
-    """
-    images, depths, valids = (
-        tensor.to(accelerator.device, non_blocking=True) for tensor in (batch.images, batch.depths, batch.valids)
-    )
-    optimizer.zero_grad(set_to_none=True)
-    with accelerator.autocast():
-        predictions = model(images)
-    terms = loss_of.terms(predictions, depths, valids)
-    loss = sum(loss_of.weights[name] * value for name, value in terms.items())
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(model.parameters(), clip_norm)
-    entropy = bin_cross_entropy(
-        predictions.detach()[..., ::2, ::2],
-        depths[..., ::2, ::2],
-        valids[..., ::2, ::2],
-        min_depth=loss_of.min_depth,
-        max_depth=loss_of.max_depth,
-    )
-    # One wait for the device, after all of its work but the last is under way.
-    value, *others = torch.stack([t.detach().float() for t in (loss, *terms.values(), entropy)]).tolist()
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"the loss became {value} on the samples {', '.join(batch.keys)}: look at their depth maps, or lower "
-            "--learning-rate; --resume goes on from the last checkpoint"
-        )
-    optimizer.step()
-    return {"steps": 1, "loss": value, **dict(zip((*terms, "cross_entropy"), others, strict=True))}
-
-
-def validate(
-    model: DepthUNet,
-    dataset: Dataset,
-    loss_of: DepthLoss,
-    output: Path,
-    epoch: int,
-    accelerator: Accelerator,
-    bad: list[str] | None = None,
-) -> dict[str, float]:
-    """Metrics of whole frames, unaligned, and the loss at the network's own size; every frame is counted once.
-
-    Also writes the epoch's picture. What is wrong with samples that cannot be scored is added to `bad`, if given.
-
-    Raises:
-        SampleError: a sample cannot be read, or has no depth within the model's range, and there is no `bad`.
-        TrainingError: not one sample is left.
-    """
-    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    cap = model.config.min_depth, model.config.max_depth
-
-    def samples() -> Iterator[DepthSample]:
-        for index in tqdm(mine, "validate", unit="img", leave=False, disable=not accelerator.is_main_process):
-            try:
-                sample = dataset[index]
-                if not sample.within(*cap).valid.any():
-                    raise SampleError(f"{sample.key}: no valid depth of {cap[0]} to {cap[1]} m")
-                yield sample
-            except SampleError as error:
-                if bad is None:
-                    raise
-                missed.append(str(error))
-                tqdm.write(f"skipped {error}")
-
-    results, pictured, missed = [], [], []
-    for sample, prediction in predict_samples(model, samples()):
-        metrics = score(sample, prediction, ("none",), cap)
-        target = network_view(sample, model.config)
-        seen = sample._replace(depth=torch.from_numpy(prediction.depth)[None])
-        result = {name: metrics.metrics["none"][name] for name in ("abs_rel", "rmse", "delta1", "median_ratio")}
-        predicted, wanted, valid = network_view(seen, model.config).depth[None], target.depth[None], target.valid[None]
-        result["loss"] = loss_of(predicted, wanted, valid).item()
-        result["cross_entropy"] = bin_cross_entropy(
-            predicted, wanted, valid, min_depth=loss_of.min_depth, max_depth=loss_of.max_depth
-        ).item()
-        results.append(result)
-        if len(pictured) < PICTURED and len(results) % max(1, len(mine) // PICTURED) == 0:
-            pictured.append((sample, prediction, f"{sample.key}: AbsRel {result['abs_rel']:.3f}"))
-    if accelerator.is_main_process and pictured:
-        sheet = sample_sheet(*map(list, zip(*pictured, strict=True)))
-        with _writing(output):
-            sheet.save(output / f"epoch_{epoch + 1:03d}.jpg", quality=88)
-    results = gather_object(results)
-    if bad is not None:
-        bad += gather_object(missed)
-    if not results:
-        raise TrainingError("not one of the validation samples could be read")
-    return {f"val_{name}": sum(r[name] for r in results) / len(results) for name in results[0]}
-
-
-def _prepare_worker(worker: int) -> None:
-    torch.set_num_threads(1)  # workers are many; more threads in each would fight over the cores
-    # A terminal sends Ctrl-C to them as well, but the last step still needs its batch.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

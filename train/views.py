@@ -1,47 +1,28 @@
-"""What the network is shown of a sample: its own size, its own camera, and in training a different view each time."""
+"""What the network is given of a sample: its input size and canonical camera, and in training a random view."""
 
 import random
-from typing import NamedTuple
 
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from depth_unet import DepthSample, DepthUNetConfig
 from depth_unet.data.sample import SampleError
 from train.config import TrainConfig
 
-_FRAMED = 0.8  # of a picture, at least, lies within a frame around it; what is less is not framed but sparse
+_FRAMED = 0.8  # share of a picture inside a frame without depth, at least; below it the depth map is sparse instead
 _LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-
-
-class Batch(NamedTuple):
-    """What one step trains on.
-
-    Args:
-        images: (N, 3, H, W) RGB in [0, 1].
-        depths: (N, 1, H, W) metres of the canonical camera.
-        valids: (N, 1, H, W) bool.
-        keys: the samples' names.
-        bad: what was wrong with the samples that had to be left out.
-    """
-
-    images: torch.Tensor
-    depths: torch.Tensor
-    valids: torch.Tensor
-    keys: list[str]
-    bad: list[str]
 
 
 def network_view(
     sample: DepthSample, model: DepthUNetConfig, zoom: float = 1.0, place: tuple[float, float] = (0.5, 0.5)
 ) -> DepthSample:
-    """The sample as the network sees it: cut to the input's shape, resized, in metres of the canonical camera.
+    """The sample as the network input: cropped to its aspect ratio, resized, in metres of the canonical camera.
 
     Args:
         sample: any size.
-        model: says input size, canonical camera and depth range.
-        zoom: 1 for the largest part of that shape, more to cut a smaller one; the focal length grows with it.
-        place: where the part lies, (0, 0) top left to (1, 1) bottom right.
+        model: input size, canonical camera and depth range.
+        zoom: 1 for the largest crop of that aspect ratio, more for a smaller one; the focal length grows with it.
+        place: of the crop, from (0, 0), left and top, to (1, 1), right and bottom.
     """
     height, width = sample.depth.shape[-2:]
     rows, columns = model.input_size
@@ -53,10 +34,16 @@ def network_view(
 
 
 def random_view(sample: DepthSample, model: DepthUNetConfig, config: TrainConfig, rng: random.Random) -> DepthSample:
-    """A random zoom, place, turn, mirror image and colour of the sample; every second one keeps the field of view.
+    """A random zoom, place, rotation, mirror image and colour of the sample.
 
-    A network that only ever saw parts would not know the whole pictures that it is asked for later. Likewise every
-    second view goes without a frame, as NYU's white one, around what was measured.
+    Every second view keeps the whole field of view, because prediction gets whole pictures. Every second view is
+    cropped to the measured part where a frame without depth surrounds it, as in NYU.
+
+    Args:
+        sample: any size.
+        model: input size, canonical camera and depth range.
+        config: strength of the augmentation.
+        rng: source of all randomness.
     """
     if rng.random() < 0.5:
         part = sample.measured_part()
@@ -73,9 +60,9 @@ def random_view(sample: DepthSample, model: DepthUNetConfig, config: TrainConfig
 
 
 def pasted(view: DepthSample, other: DepthSample, rng: random.Random) -> DepthSample:
-    """A rectangle of another view in its own place in this one, picture and depth (CutMix, Yun et al. 2019).
+    """The view with a rectangle of another one at the same place, picture and depth (CutMix, Yun et al. 2019).
 
-    Both speak of the same canonical camera, so every metre stays true; what no longer tells much is the room around.
+    Both have the same canonical camera, so depth stays correct.
     """
     height, width = view.depth.shape[-2:]
     rows, columns = (round(side * rng.uniform(0.3, 0.7)) for side in (height, width))
@@ -102,7 +89,7 @@ def _recoloured(image: torch.Tensor, strength: float, rng: random.Random) -> tor
 
 
 class Views(Dataset):
-    """Random views of a data set, addressed by (epoch, index), so that each is the same however often it is made.
+    """Random views of a data set, addressed by (pass, index); the same address always gives the same view.
 
     Args:
         samples: a data set of `DepthSample`.
@@ -118,18 +105,18 @@ class Views(Dataset):
         return len(self.samples)
 
     def __getitem__(self, place: tuple[int, int]) -> DepthSample | str:
-        """The view of sample `index` in `epoch`, or what is wrong with it.
+        """The view of sample `index` in one pass over the data, or a message if the sample cannot be read.
 
-        An exception would reach the training loop with the traceback of a worker process around its words.
+        An exception would reach the training loop with the traceback of a worker process in its message.
         """
-        epoch, index = place
+        turn, index = place
         try:
             sample = self.samples[index]
-            rng = random.Random(f"{self.config.seed} {epoch} {index}")
+            rng = random.Random(f"{self.config.seed} {turn} {index}")
             view = random_view(sample, self.model, self.config, rng)
             if self.config.mix and rng.random() < self.config.mix:
                 view = self._with_part_of_another(view, rng)
-            if not view.valid.any():  # this part of the picture may hold no measurement; the whole one does
+            if not view.valid.any():  # this crop may contain no measurement; the whole picture does
                 view = network_view(sample, self.model)
             return view
         except SampleError as error:
@@ -139,61 +126,5 @@ class Views(Dataset):
         try:
             other = self.samples[rng.randrange(len(self))]
         except SampleError:
-            return view  # that it is bad is told when its own turn comes
+            return view  # reported when its own turn comes
         return pasted(view, random_view(other, self.model, self.config, rng), rng)
-
-
-def collate(views: list[DepthSample | str]) -> Batch:
-    """Views into a batch, which has no keys if not one of them is good."""
-    good = [view for view in views if not isinstance(view, str)]
-    bad = [view for view in views if isinstance(view, str)]
-    if not good:
-        return Batch(torch.empty(0), torch.empty(0), torch.empty(0), [], bad)
-    images, depths, valids = (default_collate([view[field] for view in good]) for field in range(3))
-    return Batch(images, depths, valids, [view.key for view in good], bad)
-
-
-class EpochBatches:
-    """The order of a whole run: for each epoch a seeded permutation, cut into batches, this process's share of each.
-
-    Args:
-        length: number of samples.
-        batch_size: per process.
-        epochs: how many.
-        seed: of the permutations.
-        start: (epoch, step) to begin with, when a run is resumed.
-        rank: this process.
-        world: number of processes; together they see each batch of `batch_size * world` once.
-
-    Raises:
-        ValueError: there are fewer samples than one batch of all processes takes.
-    """
-
-    def __init__(
-        self,
-        length: int,
-        batch_size: int,
-        epochs: int,
-        seed: int,
-        start: tuple[int, int] = (0, 0),
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.length, self.epochs, self.seed, self.start = length, epochs, seed, start
-        self.rank, self.world, self.together = rank, world, batch_size * world
-        self.steps = length // self.together  # an incomplete batch would weigh its samples more
-        if not self.steps:
-            raise ValueError(f"{length} samples are fewer than one batch of {self.together}: lower --batch-size")
-
-    def __iter__(self):
-        """Lists of (epoch, index)."""
-        for epoch in range(self.start[0], self.epochs):
-            order = list(range(self.length))
-            random.Random(f"{self.seed} {epoch}").shuffle(order)
-            for step in range(self.start[1] if epoch == self.start[0] else 0, self.steps):
-                batch = order[step * self.together : (step + 1) * self.together]
-                yield [(epoch, index) for index in batch[self.rank :: self.world]]
-
-    def __len__(self) -> int:
-        """Number of batches that remain."""
-        return max(0, (self.epochs - self.start[0]) * self.steps - self.start[1])

@@ -12,17 +12,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Dataset, Subset
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from benchmarks.survive import NETWORK, survive, what_is_left, write_pairs
 from depth_unet import DepthSample, DepthUNet, RgbdFolder
+from depth_unet.data import DepthData, Part
 from train.__main__ import main
-from train.checkpoint import LAST
 from train.config import TrainConfig
-from train.loop import TrainingError, fit
+from train.loop import fit
+from train.run import LAST, TrainingError
 
 ROOT = Path(__file__).parents[2]
 RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3)
+HUGE = 3.4e38  # nearly the largest float32
 TINY = ["--encoder", "mobilenet_v2", "--decoder-channels", *"88888", "--input-size", "32x64", "--batch-size", "2"]
 
 
@@ -33,9 +37,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(data: Dataset, output: Path, **options: object) -> list[dict[str, float]]:
+def train(data: DepthData, output: Path, **options: object) -> list[dict[str, float]]:
     torch.manual_seed(0)
-    return fit(DepthUNet(NETWORK), Subset(data, range(4)), Subset(data, range(4, 6)), RUN, output, **options)
+    return fit(DepthUNet(NETWORK), Part(data, range(4)), Part(data, range(4, 6)), RUN, output, **options)
 
 
 @pytest.fixture
@@ -92,25 +96,43 @@ def test_a_folder_that_cannot_be_written_to_is_told_at_once(
         assert error.count("\n") == 1 and "cannot be written to" in error and str(place) in error
 
 
-class WithNan(Dataset):
+class WithNan(Part):
     """Sample 2 has a picture without numbers."""
 
-    def __init__(self, data: Dataset) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
     def __getitem__(self, index: int) -> DepthSample:
-        sample = self.data[index]
+        sample = super().__getitem__(index)
         return sample._replace(image=sample.image * torch.nan) if index == 2 else sample
 
 
 def test_nan_stops_before_the_weights_are_spoilt(pairs: Path, tmp_path: Path):
     model = DepthUNet(NETWORK)
     with pytest.raises(TrainingError, match=r"nan on the samples .*02"):
-        fit(model, WithNan(RgbdFolder(pairs)), RgbdFolder(pairs), RUN, tmp_path, checkpoint_minutes=0.0)
+        fit(model, WithNan(RgbdFolder(pairs), range(6)), RgbdFolder(pairs), RUN, tmp_path, checkpoint_minutes=0.0)
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def scaled(pairs: Path, output: Path, **options: object) -> dict:
+    """Train with a gradient scaler, which starts so high that gradients overflow; its last state."""
+    accelerator = Accelerator(cpu=True)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=HUGE, backoff_factor=2.0**-20, growth_interval=2)
+    train(RgbdFolder(pairs), output, accelerator=accelerator, **options)
+    with safe_open(output / LAST, "pt") as file:
+        return json.loads(file.metadata()["progress"])["scaler"]
+
+
+def test_the_gradient_scaler_is_resumed_and_skipped_steps_are_not_averaged(pairs: Path, tmp_path: Path):
+    state = scaled(pairs, tmp_path / "whole")
+    assert 0 < state["scale"] < HUGE
+    tensors = load_file(tmp_path / "whole" / LAST)
+    (taken,) = {
+        int(value) for name, value in tensors.items() if name.startswith("optimizer/") and name.endswith("/step")
+    }
+    assert int(tensors["average/n_averaged"]) == taken < 4  # steps in all
+
+    assert scaled(pairs, tmp_path / "run", stop_after_steps=3)["scale"] < HUGE
+    assert scaled(pairs, tmp_path / "run", resume=True) == state
+    resumed = load_file(tmp_path / "run" / LAST)
+    assert all(torch.equal(resumed[name], value) for name, value in tensors.items())
 
 
 def test_tensorboard_gets_every_step_and_epoch(pairs: Path, tmp_path: Path):
@@ -142,6 +164,6 @@ def test_no_tracker_no_files(pairs: Path, tmp_path: Path):
     arguments = ["--data", f"rgbd:{pairs}", "--output", str(tmp_path), *TINY, "--epochs", "1", "--workers", "0"]
     assert main(arguments) == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("best", "curves.png", "epoch_001.jpg", "history.csv", "last.safetensors", "run.json")
+        *(".lock", "best", "curves.png", "epoch_001.jpg", "history.csv", "last.safetensors", "run.json")
     }
     assert json.loads((tmp_path / "run.json").read_text())["best"]["epoch"] == 1

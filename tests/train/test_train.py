@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,18 +22,20 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scenes import write_diode, write_rgbd
-from torch.utils.data import Dataset, Subset
 
 from depth_unet import DepthSample, DepthUNet, DepthUNetConfig, RgbdFolder
+from depth_unet.data import DepthData, Part
 from depth_unet.data.sample import SampleError
 from depth_unet.files import write_atomically
 from train.__main__ import main, parse, precision_here
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import TrainConfig
-from train.data import open_data, open_split
 from train.evaluate import evaluate, mean_over_frames
 from train.history import COLUMNS
-from train.loop import BEST, TrainingError, fit, learning_rate, set_drop_path
+from train.loop import fit
+from train.network import set_drop_path
+from train.run import BEST, TrainingError
+from train.schedule import learning_rate
 
 ROOT = Path(__file__).parents[2]
 MODEL = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
@@ -57,8 +60,8 @@ def new_model(seed: int = 0, config: DepthUNetConfig = MODEL) -> DepthUNet:
     return DepthUNet(config)
 
 
-def run(data: Dataset, output: Path, config: TrainConfig = RUN, seed: int = 0, **options: object) -> list[dict]:
-    return fit(new_model(seed), Subset(data, range(6)), Subset(data, range(6, 8)), config, output, **options)
+def run(data: DepthData, output: Path, config: TrainConfig = RUN, seed: int = 0, **options: object) -> list[dict]:
+    return fit(new_model(seed), Part(data, range(6)), Part(data, range(6, 8)), config, output, **options)
 
 
 def lasting(rows: list[dict]) -> list[dict]:
@@ -107,9 +110,9 @@ def test_resuming_what_is_done_does_nothing(
 ) -> None:
     shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     rows = finished[1]
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
     assert run(data, tmp_path, seed=3, resume=True) == rows
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
 
 
 def test_a_run_is_neither_overwritten_nor_made_up(data: RgbdFolder, tmp_path: Path) -> None:
@@ -122,11 +125,12 @@ def test_a_run_is_neither_overwritten_nor_made_up(data: RgbdFolder, tmp_path: Pa
     assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
-def test_other_options_are_told(data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_other_options_are_reported(data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run(data, tmp_path, stop_after_steps=1)
     capsys.readouterr()
-    run(data, tmp_path, TrainConfig(epochs=2, batch_size=2, learning_rate=1e-3), resume=True, stop_after_steps=1)
-    assert "options differ" in capsys.readouterr().out
+    run(data, tmp_path, replace(RUN, learning_rate=1e-3, epochs=3), resume=True, stop_after_steps=1)
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if "options differ" in line]
+    assert note.endswith(": epochs 2 -> 3, learning_rate 0.003 -> 0.001")
 
 
 def command(recording: Path, output: Path, *more: str) -> list[str]:
@@ -270,7 +274,8 @@ def test_the_best_is_the_epoch_of_least_abs_rel(data: RgbdFolder, tmp_path: Path
     errors = [row["val_abs_rel"] for row in rows]
     best = DepthUNet.from_pretrained(tmp_path / BEST)
     cap = best.config.min_depth, best.config.max_depth
-    means = mean_over_frames(evaluate(best, Subset(data, range(6, 8)), cap))["none"]
+    scored = Part(data, range(6, 8))
+    means = mean_over_frames(evaluate(best, scored, scored.rule.within(*cap))[0])["none"]
     assert means["abs_rel"] == pytest.approx(min(errors), rel=0.02)
     assert means["rmse"] == pytest.approx(rows[errors.index(min(errors))]["val_rmse"], rel=0.02)
     assert means["median_ratio"] == pytest.approx(rows[errors.index(min(errors))]["val_median_ratio"], rel=0.02)
@@ -321,6 +326,16 @@ def test_slow_bf16_is_told(
     assert precision_here("auto") == precision_here("no") == "no"
 
 
+@pytest.mark.parametrize("given", ["bf16", "fp16", "no"])
+def test_the_launchers_precision_is_used(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", given)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert precision_here("auto") == given and precision_here("no") == "no"
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
+    assert precision_here("auto") == "bf16"
+
+
 def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Path) -> None:
     run(data, tmp_path, stop_after_steps=5)
     path = tmp_path / "last.safetensors"
@@ -333,12 +348,12 @@ def test_a_worse_epoch_does_not_replace_the_best(data: RgbdFolder, tmp_path: Pat
 
 
 def test_it_learns(data: RgbdFolder, tmp_path: Path) -> None:
-    four = Subset(data, [0, 1, 2, 3] * 12)
+    four = Part(data, [0, 1, 2, 3] * 12)
     config = TrainConfig(
         epochs=3, batch_size=4, learning_rate=1e-2, ema_decay=0.0, zoom=1.0, colour=0.0, flip=0.0, frozen_norm=False
     )
     plain = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[16] * 5, input_size=[32, 64])
-    rows = fit(new_model(0, plain), four, Subset(data, range(1)), config, tmp_path)
+    rows = fit(new_model(0, plain), four, Part(data, range(1)), config, tmp_path)
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"] and rows[-1]["mare"] < 0.2
     assert rows[-1]["cross_entropy"] < rows[0]["cross_entropy"]
 
@@ -346,18 +361,19 @@ def test_it_learns(data: RgbdFolder, tmp_path: Path) -> None:
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 
-class Spoilt(Dataset):
+class Spoilt(Part):
     """A data set of which some samples show something else."""
 
-    def __init__(self, data: Dataset, change: dict[int, object]) -> None:
-        self.data, self.change = data, change
-
-    def __len__(self) -> int:
-        return len(self.data)
+    def __init__(self, data: DepthData, change: dict[int, Callable[[DepthSample], DepthSample]]) -> None:
+        super().__init__(data, range(len(data)))
+        self.change = change
 
     def __getitem__(self, index: int) -> DepthSample:
-        sample = self.data[index]
+        sample = super().__getitem__(index)
         return self.change[index](sample) if index in self.change else sample
+
+    def scored(self, index: int) -> DepthSample:
+        return self.rule.applied(self[index])
 
 
 def unreadable(sample: DepthSample) -> DepthSample:
@@ -404,9 +420,9 @@ def test_nothing_in_range_is_a_bad_sample_too(data: RgbdFolder, tmp_path: Path) 
 
 
 def test_nothing_at_all_that_can_be_read(data: RgbdFolder, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="not one.*training"):
+    with pytest.raises(TrainingError, match="no training sample"):
         run(Spoilt(data, dict.fromkeys(range(6), unreadable)), tmp_path / "train", skip_bad=True)
-    with pytest.raises(TrainingError, match="not one.*validation"):
+    with pytest.raises(TrainingError, match="no validation sample"):
         run(Spoilt(data, {6: unreadable, 7: unreadable}), tmp_path / "val", skip_bad=True)
 
 
@@ -462,7 +478,10 @@ def test_the_command_line_trains_on_rgbd_and_diode(
     )
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "9 samples to train on, 3 to validate" in printed  # 8 pairs less the last tenth, and 2; 1 and 2
+    lines = [line for line in printed.splitlines() if line.startswith(("train: ", "validate: "))]
+    # 8 pairs less the last tenth, and 2; 1 and 2
+    assert [re.search(r": (\d+) samples", line)[1] for line in lines] == ["7", "2", "1", "2"]
+    assert all(re.search(r"median depth \d", line) for line in lines)
     assert all(title in printed for _, title, _ in COLUMNS) and "best: epoch" in printed
     settings = json.loads((output / "run.json").read_text())
     assert settings["train"]["epochs"] == 1 and settings["model"]["input_size"] == [32, 64]
@@ -472,7 +491,8 @@ def test_the_command_line_trains_on_rgbd_and_diode(
     again = ["--data", f"rgbd:{recording}", "--val-data", f"diode:{tmp_path}/diode", "--model", str(output / BEST)]
     again += ["--output", str(tmp_path / "more"), "--epochs", "1", "--batch-size", "4", "--workers", "0"]
     assert main([*again, "--input-size", "64x96"]) == 0
-    assert "8 samples to train on, 2 to validate" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert ": 8 samples" in printed and ": 2 samples" in printed
     assert DepthUNet.from_pretrained(tmp_path / "more" / BEST).config == replace(best.config, input_size=[64, 96])
     assert main([*again, "--resume", "--max-depth", "20"]) == 2
     assert "only --input-size and --depth-bins can be given, not ['max_depth']" in capsys.readouterr().err
@@ -484,7 +504,7 @@ def test_the_command_line_trains_on_rgbd_and_diode(
         (["--data", "kitti:/tmp"], "KIND:PATH.*kitti:/tmp"),
         (["--data", "rgbd"], "KIND:PATH"),
         (["--data", "rgbd:"], "KIND:PATH"),
-        (["--data", "rgbd/indoors:/tmp"], "KIND:PATH"),
+        (["--data", "rgbd/indoors:/tmp"], "rgbd/indoors:/tmp"),
         (["--data", "diode/garden:/tmp"], "garden"),
         (["--data", "rgbd:/no/such/place"], "/no/such/place"),
         (["--val-data", "diode:/no/such/place"], "/no/such/place"),
@@ -496,6 +516,10 @@ def test_the_command_line_trains_on_rgbd_and_diode(
         (["--batch-size", "100"], "--batch-size"),
         (["--epochs", "0"], "epochs"),
         (["--resume"], "resume"),
+        (["--shares", "1", "1"], "one number for each data set: 1, not 2"),
+        (["--shares", "-1"], "at least 0"),
+        (["--shares", "0"], "not all 0"),
+        (["--shares", "nan"], "at least 0"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(
@@ -559,18 +583,3 @@ def test_every_field_is_an_option() -> None:
     given = ["--epochs", "3", "--edge-weight", "0", "--learning-rate", "1e-4", "--seed", "7", "--no-frozen-norm"]
     wanted = TrainConfig(epochs=3, edge_weight=0.0, learning_rate=1e-4, seed=7, frozen_norm=False)
     assert TrainConfig.from_options(parser.parse_args(given)) == wanted
-
-
-# --- data by name ------------------------------------------------------------------------------------------------
-
-
-def test_validation_never_trains(recording: Path, tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        write_diode(tmp_path, split, "outdoor", count=3)
-    training, validation = open_split([f"rgbd:{recording}", f"diode:{tmp_path}"], [])
-    keys = [[sample.key for sample in part] for part in (training, validation)]
-    assert keys[0][:7] == [f"{n:04d}" for n in range(7)] and keys[1][0] == "0007"
-    assert len(keys[0]) == 7 + 3 and len(keys[1]) == 1 + 3
-    alone, other = open_split([f"rgbd:{recording}"], [f"diode/outdoor:{tmp_path}"])
-    assert len(alone) == 8 and len(other) == 3
-    assert len(open_data(f"diode/outdoor:{tmp_path}", "val")) == 3

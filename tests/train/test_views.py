@@ -1,7 +1,6 @@
 """What training sees: true metres whatever the view, and the same views however often and by whom they are made."""
 
 import random
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,8 +9,9 @@ from scenes import render
 
 from depth_unet import Camera, DepthSample, DepthUNetConfig
 from depth_unet.data.sample import SampleError
+from train.batches import collate
 from train.config import TrainConfig
-from train.views import EpochBatches, Views, collate, network_view, pasted, random_view
+from train.views import Views, network_view, pasted, random_view
 
 PLAIN = TrainConfig(zoom=1.0, turn=0.0, flip=0.0, colour=0.0)
 CONFIG = TrainConfig(zoom=2.0, flip=0.5, colour=0.3, mix=0.5)
@@ -47,6 +47,34 @@ def test_a_closer_look_says_nearer_in_the_canonical_camera(tiny_config: DepthUNe
     middle = whole.depth[:, 16:48, 24:72]
     ratio = part.depth[:, ::2, ::2] / middle
     assert ratio.median().item() == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_view_lies_at_its_place(tiny_config: DepthUNetConfig) -> None:
+    tall, wide = sample(96, 128), sample(160, 64)
+    for share in (0.0, 0.25, 1.0):
+        view = network_view(tall, tiny_config, place=(0.5, share))
+        assert torch.equal(view.image, tall.crop(0, round(64 * share), 96, 64).image)
+        view = network_view(wide, tiny_config, place=(share, 0.5))
+        assert torch.equal(view.image, wide.crop(round(64 * share), 0, 96, 64).image)
+
+
+def test_random_views_lie_everywhere(tiny_config: DepthUNetConfig) -> None:
+    tall = sample(96, 128)
+    tall.image[:] = torch.linspace(0, 1, 128)[:, None]  # brightness shows the row
+    tops = [random_view(tall, tiny_config, PLAIN, random.Random(seed)).image[0, 0, 0].item() for seed in range(40)]
+    assert min(tops) < 0.1 and max(tops) > 0.4
+
+
+def test_depth_beyond_the_range_after_a_turn_is_not_valid(tiny_config: DepthUNetConfig) -> None:
+    plain = sample()
+    scale = network_view(plain._replace(depth=torch.ones_like(plain.depth)), tiny_config).depth.mean().item()
+    far = plain._replace(depth=torch.full_like(plain.depth, 0.999 * tiny_config.max_depth / scale))
+    beyond = 0
+    for seed in range(20):
+        view = random_view(far, tiny_config, replace(PLAIN, turn=5.0), random.Random(seed))
+        assert view.depth[view.valid].max() <= tiny_config.max_depth
+        beyond += int((view.depth > tiny_config.max_depth).sum())
+    assert beyond > 0
 
 
 def test_no_augmentation_is_the_plain_view(tiny_config: DepthUNetConfig) -> None:
@@ -161,49 +189,3 @@ def test_collate_keeps_the_good_and_names_the_bad(tiny_config: DepthUNetConfig) 
     assert batch.images.shape == (2, 3, 64, 96) and batch.valids.dtype == torch.bool
     none = collate([views[0, 1], views[0, 3]])
     assert none.keys == [] and len(none.bad) == 2
-
-
-# --- the order of a run ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("length", "batch_size", "world"), [(10, 2, 1), (11, 2, 1), (23, 3, 2), (64, 4, 4), (5, 1, 5)])
-def test_every_epoch_is_dealt_out_once(length: int, batch_size: int, world: int) -> None:
-    ranks = [list(EpochBatches(length, batch_size, 3, 0, rank=rank, world=world)) for rank in range(world)]
-    steps = length // (batch_size * world)
-    assert {len(batches) for batches in ranks} == {3 * steps}
-    assert all(len(batch) == batch_size for batches in ranks for batch in batches)
-    for epoch in range(3):
-        places = [
-            place for batches in ranks for batch in batches[epoch * steps : (epoch + 1) * steps] for place in batch
-        ]
-        assert {e for e, _ in places} == {epoch}
-        counts = Counter(index for _, index in places)
-        assert set(counts.values()) == {1} and set(counts) <= set(range(length))
-        assert length - len(counts) < batch_size * world
-
-
-def test_epochs_differ_and_what_one_leaves_out_another_takes() -> None:
-    batches = list(EpochBatches(10, 4, 12, 0))
-    epochs = [[index for batch in batches[2 * e : 2 * e + 2] for _, index in batch] for e in range(12)]
-    assert len({tuple(epoch) for epoch in epochs}) == 12
-    assert {index for epoch in epochs for index in epoch} == set(range(10))
-    assert batches == list(EpochBatches(10, 4, 12, 0)) != list(EpochBatches(10, 4, 12, 1))
-
-
-@pytest.mark.parametrize("start", [(0, 0), (0, 2), (1, 0), (1, 3), (2, 3), (3, 0)])
-def test_resumed_is_the_rest_of_the_whole(start: tuple[int, int]) -> None:
-    whole = list(EpochBatches(13, 4, 3, 5))
-    rest = EpochBatches(13, 4, 3, 5, start=start)
-    done = start[0] * 3 + start[1]
-    assert list(rest) == whole[done:] and len(rest) == len(whole) - done
-
-
-def test_more_processes_share_the_same_steps() -> None:
-    together = [{place for place in batch} for batch in EpochBatches(30, 6, 2, 0)]
-    ranks = [list(EpochBatches(30, 2, 2, 0, rank=rank, world=3)) for rank in range(3)]
-    assert [set().union(*step) for step in zip(*ranks, strict=True)] == together
-
-
-def test_too_few_samples_say_what_to_do() -> None:
-    with pytest.raises(ValueError, match="3 samples.*8.*--batch-size"):
-        EpochBatches(3, 4, 1, 0, world=2)

@@ -1,0 +1,108 @@
+"""One step of gradient descent, on which all processes agree."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from depth_unet import DepthLoss
+from depth_unet.losses import bin_cross_entropy
+from train.batches import Batch
+from train.run import TrainingError
+
+
+class Step(NamedTuple):
+    """The result of one step, the same on every process.
+
+    Args:
+        sums: over processes with samples: "steps" (their number), "loss", its terms and "cross_entropy".
+        taken: the weights were changed; not if no process had a sample, or if gradients overflowed in fp16.
+        bad: number of samples that could not be read.
+        stop: a process was asked to stop.
+    """
+
+    sums: dict[str, float]
+    taken: bool
+    bad: int
+    stop: bool
+
+
+def train_step(
+    model: torch.nn.Module,
+    loss_of: DepthLoss,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    accelerator: Accelerator,
+    clip_norm: float,
+    stop: bool = False,
+) -> Step:
+    """Forward, loss, backward, clipping, optimizer.
+
+    Args:
+        model: in training mode; prepared by `accelerator` if there are several processes.
+        loss_of: the training loss.
+        optimizer: of the model's parameters.
+        batch: of this process; it may be empty.
+        accelerator: device, precision and processes.
+        clip_norm: gradients are scaled down to this norm.
+        stop: this process was asked to stop.
+
+    Raises:
+        TrainingError: the loss or the gradient of a process is not finite; names the samples.
+    """
+    names = ("steps", "loss", *(name for name, weight in loss_of.weights.items() if weight), "cross_entropy")
+    many = accelerator.num_processes > 1
+    if not batch.keys and not many:
+        return Step(dict.fromkeys(names, 0.0), False, len(batch.bad), stop)
+    # Other processes wait for this one's part of the gradient, even if it has no sample.
+    shown = batch if batch.keys else Batch.without_depth(accelerator.unwrap_model(model).config)
+    images, depths, valids = (
+        tensor.to(accelerator.device, non_blocking=True) for tensor in (shown.images, shown.depths, shown.valids)
+    )
+    optimizer.zero_grad(set_to_none=True)
+    with accelerator.autocast():
+        predictions = model(images)
+    terms = loss_of.terms(predictions, depths, valids)
+    loss = sum(loss_of.weights[name] * value for name, value in terms.items())
+    accelerator.backward(loss)
+    norm = accelerator.clip_grad_norm_(model.parameters(), clip_norm)
+    entropy = bin_cross_entropy(
+        predictions.detach()[..., ::2, ::2],
+        depths[..., ::2, ::2],
+        valids[..., ::2, ::2],
+        min_depth=loss_of.min_depth,
+        max_depth=loss_of.max_depth,
+    )
+    # A gradient scaler skips steps whose gradient is not finite, and the gradient is the same on all processes.
+    checked = loss.detach() if accelerator.scaler is not None else loss.detach() + 0 * norm
+    values = torch.stack([t.detach().float() for t in (torch.ones_like(loss), loss, *terms.values(), entropy, checked)])
+    if many:
+        about = torch.tensor([len(batch.bad), stop], dtype=torch.float64, device=values.device)
+        about = torch.cat([values.double() * bool(batch.keys), about])
+        *numbers, checked, bad, stopped = accelerator.reduce(about, "sum").tolist()
+    else:
+        *numbers, checked = values.tolist()  # the only wait for the device
+        bad, stopped = len(batch.bad), stop
+    if not math.isfinite(checked):
+        raise _not_finite(values[1].item(), batch.keys)
+    sums = dict(zip(names, numbers, strict=True))
+    if sums["steps"]:
+        optimizer.step()
+    elif accelerator.scaler is not None:
+        accelerator.scaler.update()  # it expects an update after each unscaling of gradients
+    overflowed = getattr(optimizer, "step_was_skipped", False)  # only accelerate's optimizers have it
+    return Step(sums, sums["steps"] > 0 and not overflowed, int(bad), bool(stopped))
+
+
+def _not_finite(loss: float, keys: list[str]) -> TrainingError:
+    """The error that every process raises, about the samples of those where the loss is not finite."""
+    found = gather_object([(loss, keys)])
+    wrong = [(value, names) for value, names in found if not math.isfinite(value)]
+    what = f"loss became {wrong[0][0]}" if wrong else "gradient is not finite"
+    samples = ", ".join(name for _, names in wrong or found for name in names)
+    return TrainingError(
+        f"the {what} on the samples {samples}: look at their depth maps, or lower --learning-rate; --resume continues "
+        "from the last checkpoint"
+    )
