@@ -4,7 +4,7 @@
 benchmarks/results/latency.json and latency.png, and fills the block "latency" of benchmarks/README.md.
 
 All contenders see the same photos, in turns, in one process; each photo goes from an array in memory to a depth map
-of its size. Memory is measured in a process for each. A model that cannot be run is left out, and the reason is printed.
+of its size. Memory is measured in a process for each. Models that cannot run are left out, with the reason printed.
 """
 
 import argparse
