@@ -17,7 +17,7 @@ ImageSource = str | os.PathLike | Image.Image | np.ndarray
 
 
 class Photo(NamedTuple):
-    """An upright image and what its file says about it.
+    """An upright image and the metadata of its file.
 
     Args:
         image: RGB, upright; smaller than `height` x `width` if it was decoded at reduced size.

@@ -140,8 +140,7 @@ def _training(record: RunRecord, history: list[dict[str, float]], files: set[str
         # The mean of several trainings has the score of no epoch.
         parts.append(_history_table(history, best, is_its_score=record.averaged == 1))
         parts.append(
-            f"The weights are those of epoch {best['epoch']:.0f} (bold), chosen by AbsRel on the validation data, "
-            "without alignment."
+            f"The weights are those of {_whose(best)} (bold), chosen by unaligned AbsRel on the validation data."
             if record.averaged == 1
             else f"The weights are the mean of the best weights of {record.averaged} trainings from the same start. "
             "The table is of one of these trainings; no row of it is the score of these weights."
@@ -154,6 +153,10 @@ def _training(record: RunRecord, history: list[dict[str, float]], files: set[str
         parts.append("Validation pictures at that epoch: input, truth, prediction, relative error.")
         parts.append("![Four columns: photo, true depth, predicted depth, error](samples.jpg)")
     return "\n\n".join(parts)
+
+
+def _whose(row: dict[str, float]) -> str:
+    return f"epoch {row['epoch']:.0f}" if row["epoch"] else "the starting model, which no epoch improved"
 
 
 def _history_table(history: list[dict[str, float]], best: dict[str, float], is_its_score: bool) -> str:

@@ -373,10 +373,10 @@ class _Run:
         if best:
             progress.best = row["val_abs_rel"]
         if self.accelerator.is_main_process:
-            with self.folder.writing():
-                write_history(progress.rows, self.folder.path)
             if best:
                 self.record = self.folder.keep_best(weights, row, self.record)
+            with self.folder.writing():
+                write_history(progress.rows, self.folder.path)
 
     def save(self) -> None:
         """Save the state of the run."""

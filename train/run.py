@@ -13,9 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from depth_unet import DepthUNet
 from depth_unet.data import DepthData, Joined
-from depth_unet.data.diode import DiodeDataset
-from depth_unet.data.nyu import NyuDataset
-from depth_unet.data.origin import EARLIER_MODEL, OWN_RECORDINGS, Origin, distinct
+from depth_unet.data.origin import EARLIER_MODEL, Origin, distinct
+from depth_unet.data.shards import ORIGINS_OF_0_1
 from depth_unet.files import remove_unfinished, sha256_of, write_atomically, write_json
 from depth_unet.model import WEIGHTS_FILE
 
@@ -23,12 +22,6 @@ LAST, BEST, RECORD, HISTORY, CURVES = "last.safetensors", "best", "run.json", "h
 CARD = "README.md"  # of a published model
 CARD_KEY = "depth_unet"  # of the front matter of a card: what `RunRecord.for_card` returns
 _LOCK = ".lock"
-_SOURCES_0_1 = {  # the names of origins in files of version 0.1.0
-    "nyu_depth_v2": NyuDataset.origins,
-    "diode": DiodeDataset.origins,
-    "own_recordings": (OWN_RECORDINGS,),
-    "earlier_model": (EARLIER_MODEL,),
-}
 
 
 class TrainingError(RuntimeError):
@@ -128,7 +121,7 @@ class RunRecord(NamedTuple):
 
 
 def _named_origins(names: Iterable[str]) -> tuple[Origin, ...]:
-    return distinct(origin for name in names for origin in _SOURCES_0_1.get(name, (EARLIER_MODEL,)))
+    return distinct(ORIGINS_OF_0_1.get(name, EARLIER_MODEL) for name in names)
 
 
 def parts_of(data: DepthData) -> list[DepthData]:

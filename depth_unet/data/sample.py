@@ -128,7 +128,7 @@ class DepthSample(NamedTuple):
         return self._replace(depth=self.depth * scale, camera=camera)
 
     def within(self, min_depth: float, max_depth: float) -> "DepthSample":
-        """The sample with depths outside [min_depth, max_depth] metres marked invalid; they are excluded, not clipped."""
+        """The sample with depths outside [min_depth, max_depth] metres marked invalid: excluded, not clipped."""
         return self._replace(valid=self.valid & (self.depth >= min_depth) & (self.depth <= max_depth))
 
 

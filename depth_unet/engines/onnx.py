@@ -95,7 +95,7 @@ def import_extra(name: str):
     """Import an optional package.
 
     Raises:
-        ImportError: it is not installed; the message says how to install it.
+        ImportError: it is not installed; the message names the command that installs it.
     """
     try:
         return __import__(name)

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ImportError('--mcp needs another package: pip install "gradio[mcp]"')
         from depth_unet.page.server import serve  # gradio: slow to import, and absent without its extra
 
-        serve(DepthUNet.from_pretrained(options.model), options.host, options.port, options.mcp)
+        serve(open_model(options.model), options.host, options.port, options.mcp)
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

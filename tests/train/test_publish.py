@@ -26,6 +26,7 @@ from depth_unet import DEFAULT_MODEL, DepthUNet, DepthUNetConfig
 from train import publish
 from train.card import read_history
 from train.documents import filled
+from train.run import read_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,11 +134,11 @@ def test_training_publishes_its_best_model_in_one_commit(client: Client, run: Pa
 
 def test_the_card_holds_what_was_measured(client: Client, run: Path):
     found = client.call(look, "owner/trained")
-    (row,) = read_history(run / "history.csv")
+    row = min(read_history(run / "history.csv"), key=lambda row: row["val_abs_rel"])
     # The validation of the run and the evaluation for the card are the same frames and the same protocol.
     assert found["results"]["abs_rel"] == pytest.approx(row["val_abs_rel"], abs=2e-3)
     assert found["results"]["delta1"] == pytest.approx(row["val_delta1"], abs=5e-3)
-    assert "1 frames of recordings (split the last tenth of all)" in found["protocol"]
+    assert re.match(r"1 frames of recordings\d* \(split the last tenth of all\), whole frames", found["protocol"])
     assert found["card"]["pipeline_tag"] == "depth-estimation" and found["card"]["library_name"] == "depth_unet"
     assert found["card"]["license"] == "unknown"  # of somebody's recordings, nothing is known
     text = (found["folder"] / "README.md").read_text("utf-8")
@@ -343,6 +344,16 @@ def test_a_score_of_other_weights_is_not_quoted(run: Path, tmp_path: Path, capsy
     assert publish.main(arguments) == 2 and "no measurement of these weights" in capsys.readouterr().err
 
 
+def test_the_starting_model_is_no_epoch(run: Path, tmp_path: Path):
+    """Row 0 of the history is its score; where no epoch was better, the card says whose the weights are."""
+    rows = read_history(run / "history.csv")
+    assert [row["epoch"] for row in rows] == [0, 1]
+    best = min(rows, key=lambda row: row["val_abs_rel"])
+    text = card_of(run, tmp_path / "dry").text
+    assert ("those of the starting model" in text) == (best["epoch"] == 0)
+    assert ("those of epoch 1" in text) == (best["epoch"] == 1) and "epoch 0" not in text
+
+
 def test_the_range_is_that_of_the_canonical_camera(run: Path, tmp_path: Path):
     text = card_of(run, tmp_path / "dry").text
     assert "For its canonical camera" in text and "scales with the focal length" in text
@@ -355,7 +366,7 @@ def test_a_run_that_was_cut_short_can_be_published(tiny_config: DepthUNetConfig,
     command = [sys.executable, "-m", "train", *options.split(), "--output", str(tmp_path / "run")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while not (tmp_path / "run" / "history.csv").is_file() and time.monotonic() < deadline:
+        while not read_record(tmp_path / "run").best and time.monotonic() < deadline:
             time.sleep(0.05)
         process.kill()
     card = card_of(tmp_path / "run", tmp_path / "dry")
