@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 
-from depth_unet import DEFAULT_MODEL, DepthUNet
+from depth_unet import DEFAULT_MODEL, open_model
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         description="Serve the page: a photo goes in, its depth in metres comes out.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, or owner/name on a hub")
+    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, owner/name[@revision] on a hub, or .onnx file")
     # A Hugging Face Space sets these variables; an empty one counts as unset.
     host, port = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", os.environ.get("GRADIO_SERVER_PORT") or "7860"
     made.add_argument("--host", default=host, help="address to listen at; 0.0.0.0 lets the network in")
