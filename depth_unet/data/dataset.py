@@ -150,7 +150,39 @@ class DepthData(Dataset):
         return "\n".join([*lines, *(f"note: {hint}" for hint in self.hints)])
 
 
-class Part(DepthData):
+class _Selection(DepthData):
+    """Samples of other data sets; subclasses say which."""
+
+    def _place(self, index: int) -> tuple[DepthData, int]:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> DepthSample:
+        """See `DepthData`."""
+        data, place = self._place(index)
+        return data[place]
+
+    def key(self, index: int) -> str:
+        """See `DepthData`."""
+        data, place = self._place(index)
+        return data.key(place)
+
+    def files(self, index: int) -> list[Path]:
+        """See `DepthData`."""
+        data, place = self._place(index)
+        return data.files(place)
+
+    def unscored(self, index: int) -> DepthSample:
+        """See `DepthData`."""
+        data, place = self._place(index)
+        return data.unscored(place)
+
+    def scored(self, index: int) -> DepthSample:
+        """See `DepthData`: scored by the rule of the data set that it belongs to."""
+        data, place = self._place(index)
+        return data.scored(place)
+
+
+class Part(_Selection):
     """Some samples of a data set.
 
     Args:
@@ -165,32 +197,15 @@ class Part(DepthData):
         self.origins, self.hints, self.frame_size = whole.origins, whole.hints, whole.frame_size
         self.split = split or whole.split
 
+    def _place(self, index: int) -> tuple[DepthData, int]:
+        return self.whole, self.indices[index]
+
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> DepthSample:
-        """See `DepthData`."""
-        return self.whole[self.indices[index]]
 
-    def key(self, index: int) -> str:
-        """See `DepthData`."""
-        return self.whole.key(self.indices[index])
-
-    def files(self, index: int) -> list[Path]:
-        """See `DepthData`."""
-        return self.whole.files(self.indices[index])
-
-    def unscored(self, index: int) -> DepthSample:
-        """See `DepthData`."""
-        return self.whole.unscored(self.indices[index])
-
-    def scored(self, index: int) -> DepthSample:
-        """See `DepthData`."""
-        return self.whole.scored(self.indices[index])
-
-
-class Joined(DepthData):
+class Joined(_Selection):
     """Several data sets one after the other; each sample is scored by the rule of its own set.
 
     Args:
@@ -218,31 +233,6 @@ class Joined(DepthData):
     def __len__(self) -> int:
         """Number of samples of all sets together."""
         return self._ends[-1]
-
-    def __getitem__(self, index: int) -> DepthSample:
-        """See `DepthData`."""
-        each, place = self._place(index)
-        return each[place]
-
-    def key(self, index: int) -> str:
-        """See `DepthData`."""
-        each, place = self._place(index)
-        return each.key(place)
-
-    def files(self, index: int) -> list[Path]:
-        """See `DepthData`."""
-        each, place = self._place(index)
-        return each.files(place)
-
-    def unscored(self, index: int) -> DepthSample:
-        """See `DepthData`."""
-        each, place = self._place(index)
-        return each.unscored(place)
-
-    def scored(self, index: int) -> DepthSample:
-        """See `DepthData`."""
-        each, place = self._place(index)
-        return each.scored(place)
 
     def describe(self) -> str:
         """The lines of all sets."""
