@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from scenes import write_diode, write_rgbd
 
 from depth_unet import DepthSample, DepthUNet, DepthUNetConfig, RgbdFolder
-from depth_unet.data import DepthData, Part
+from depth_unet.data import DepthData, Joined, Part
 from depth_unet.data.sample import SampleError
 from depth_unet.files import write_atomically
 from train.__main__ import main, parse, precision_here
@@ -103,6 +103,18 @@ def test_workers_change_nothing(data: RgbdFolder, finished: tuple[Path, list[dic
     rows = run(data, tmp_path, seed=9, workers=1, resume=True)
     assert lasting(rows) == lasting(finished[1])
     assert_same_state(tmp_path, finished[0])
+
+
+def test_a_set_without_a_share_is_not_trained_on(data: RgbdFolder, tmp_path: Path) -> None:
+    """The loop itself keeps to the shares: a set of share 0 may be unreadable."""
+    broken = RgbdFolder(write_rgbd(tmp_path / "broken", 4))
+    for file in (tmp_path / "broken").iterdir():
+        file.write_bytes(b"")
+    both = Joined([Part(data, range(6)), broken])
+    rows = fit(new_model(), both, Part(data, range(6, 8)), ONE_EPOCH, tmp_path / "run", shares=[1, 0])
+    assert len(rows) == 1
+    with pytest.raises(SampleError):
+        fit(new_model(), both, Part(data, range(6, 8)), ONE_EPOCH, tmp_path / "all", shares=[1, 1])
 
 
 def test_resuming_what_is_done_does_nothing(
