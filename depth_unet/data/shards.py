@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from depth_unet.camera import Camera
 from depth_unet.data.dataset import DataOptions, DepthData
 from depth_unet.data.diode import DiodeDataset
 from depth_unet.data.nyu import NYU
