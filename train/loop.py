@@ -67,8 +67,9 @@ class Progress:
         """
         made = cls(**{f.name: saved[f.name] for f in fields(cls) if f.name in saved})
         processes, batch_size = saved.get("processes") or 1, saved["config"]["batch_size"]
-        kinds = {(list, dict): (made.rows,), (dict,): (saved["config"], saved["model"], made.sums)}
         whole = (made.epoch, made.step, made.steps, processes, batch_size)
+        if not isinstance(saved["model"], dict) or not all(isinstance(message, str) for message in made.bad):
+            raise TypeError("the config of the network or a message is of another type")
         real = (made.seconds, 0.0 if made.best is None else made.best, *made.sums.values())
         columns = [(row["epoch"], row["val_abs_rel"]) for row in made.rows]
         for value in (*real, *(number for pair in columns for number in pair)):
@@ -124,8 +125,9 @@ def fit(
         The history, a row for each validated epoch.
 
     Raises:
-        TrainingError: there is no depth to learn from or to score; the loss is not finite; there is nothing to resume, or a run to overwrite; the data differ
-            from those of the run to resume; another run uses `output`, or it cannot be written to.
+        TrainingError: there is no depth to learn from or to score; the loss is not finite; there is nothing to
+            resume, or a run to overwrite; the data differ from those of the run to resume; another run uses `output`,
+            or it cannot be written to.
         SampleError: a training sample cannot be read and skip_bad is False.
         ValueError: validate_every, `shares` or the batch size makes no sense.
     """
