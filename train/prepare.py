@@ -311,9 +311,9 @@ def _prepare(
     about = {"format": FORMAT, "finished": False, "settings": json.loads(json.dumps(settings._asdict()))}
     if manifest.exists():
         before = read_json(manifest)
-        settings = before.get("settings") if isinstance(before, dict) else None
-        if settings != about["settings"]:
-            raise ValueError(f"{output} was prepared with {settings}: choose another --output")
+        chosen = before.get("settings") if isinstance(before, dict) else None
+        if chosen != about["settings"]:
+            raise ValueError(f"{output} was prepared with {chosen}: choose another --output")
     write_json(manifest, about)
     remove_unfinished(output)
     shards = plan(sources, settings)

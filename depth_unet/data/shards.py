@@ -113,7 +113,7 @@ def _decoded(content: bytes, kind: str, mode: str) -> np.ndarray:
     except ValueError:
         raise
     except Exception as error:  # decoders raise errors of many classes
-        raise ValueError(f"its {kind} is damaged ({error})") from error
+        raise ValueError(f"its {kind} is damaged ({type(error).__name__})") from error
 
 
 class ShardDataset(DepthData):
@@ -242,7 +242,8 @@ def _read_index(path: Path, shard: Path) -> tuple[list[str], np.ndarray]:
         starts, ends = places[:, ::2], places[:, ::2] + places[:, 1::2]
         follows = (starts[:, 1:] >= ends[:, :-1]).all() and (starts[:, 0] >= 0).all() and (places[:, 1::2] >= 0).all()
         is_right = places.shape == (len(keys), 2 * len(PARTS)) and places.dtype == np.int64 and follows
-        is_right = is_right and (ends <= size).all() and all(isinstance(key, str) for key in keys)
+        is_right = is_right and (ends <= size).all() and isinstance(keys, list)
+        is_right = is_right and all(isinstance(key, str) for key in keys)
     except (ValueError, TypeError, IndexError, OverflowError):  # other things than a table of integers
         is_right = False
     if not is_right:
