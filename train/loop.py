@@ -247,7 +247,7 @@ class _Run:
         saved = load_checkpoint(self.folder.last, modules, self.optimizer)
         try:
             self.progress = Progress.of(saved)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{self.folder.last} is not a checkpoint that can be resumed: {error!r}") from error
         before, now, scaler = self.folder.read(), self.record, self.accelerator.scaler
         for what, old, new in (

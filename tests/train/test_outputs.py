@@ -170,7 +170,10 @@ def test_a_history_that_is_none(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_history_is_read_as_written(tmp_path: Path) -> None:
-    rows = [{"epoch": 1, "val_abs_rel": 0.25, "val_missed": 2}, {"epoch": 2, "val_abs_rel": 0.125, "val2_abs_rel": 0.5}]
+    rows = [
+        {"epoch": 1, "loss": 0.75, "val_abs_rel": 0.25},
+        {"epoch": 2, "loss": 0.5, "val_abs_rel": 0.125, "val_missed": 2},
+    ]
     write_history(rows, tmp_path)
     assert read_history(tmp_path / "history.csv") == rows
 
