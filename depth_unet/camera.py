@@ -99,6 +99,22 @@ class Camera(NamedTuple):
         """The camera of the image mirrored left to right."""
         return self._replace(cx=self.width - self.cx)
 
+    def transpose(self, orientation: int) -> "Camera":
+        """The camera of the image turned or mirrored upright.
+
+        Args:
+            orientation: EXIF number, 1 (nothing to do) to 8.
+
+        Example:
+            >>> Camera(640, 480, 500, 510, 300, 250).transpose(6)
+            Camera(width=480, height=640, fx=510, fy=500, cx=230, cy=300)
+        """
+        turned = Camera(self.height, self.width, self.fy, self.fx, self.cy, self.cx) if orientation >= 5 else self
+        return turned._replace(
+            cx=turned.width - turned.cx if orientation in (2, 3, 6, 7) else turned.cx,
+            cy=turned.height - turned.cy if orientation in (3, 4, 7, 8) else turned.cy,
+        )
+
     def unproject(self, depth: np.ndarray) -> np.ndarray:
         """3-D points of all pixel centres: x right, y down, z ahead.
 

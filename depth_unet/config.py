@@ -1,5 +1,6 @@
 """`DepthUNetConfig`: the content of config.json, from which a saved model is built."""
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -8,6 +9,12 @@ FORMAT_VERSION = 1
 # Mean and standard deviation with which the encoders were trained.
 _TENSORFLOW_LITE = ([127 / 255] * 3, [128 / 255] * 3)
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+_ENCODER = re.compile(r"[A-Za-z0-9](\.?[\w-])*")
+_NAMES = {int: "an integer", float: "a real number"}
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -49,47 +56,48 @@ class DepthUNetConfig:
         """Check every value, so that a wrong file fails before the network is built."""
         if not isinstance(self.encoder, str) or not self.encoder:
             raise TypeError(f"encoder must be the name of an encoder, not {self.encoder!r}")
-        self._check_list("decoder_channels", int, at_least=1)
-        self._check_list("input_size", int, length=2, at_least=32)
-        self._check_list("image_mean", float, length=3)
-        self._check_list("image_std", float, length=3)
-        if not 3 <= len(self.decoder_channels) <= 5:
-            raise ValueError(f"decoder_channels must have 3 to 5 stages, not {self.decoder_channels}")
+        if not _ENCODER.fullmatch(self.encoder):  # timm takes "hf-hub:..." and "local-dir:..." for something to load
+            raise ValueError(f"encoder must be a plain name without ':' or '/', not {self.encoder[:80]!r}")
+        self._check_list("decoder_channels", int, (3, 4, 5), 1, 4096)
+        self._check_list("input_size", int, (2,), 32, 4096)
+        self._check_list("image_mean", float, (3,), -1e3, 1e3)
+        self._check_list("image_std", float, (3,), 1e-3, 1e3)
         if any(side % 32 for side in self.input_size):
             raise ValueError(f"input_size must be multiples of 32, not {self.input_size}")
-        if min(self.image_std) <= 0:
-            raise ValueError(f"image_std must be positive, not {self.image_std}")
-        if type(self.depth_bins) is not int:
-            raise TypeError(f"depth_bins must be an integer, not {self.depth_bins!r}")
-        if self.depth_bins < 0 or self.depth_bins == 1:
-            raise ValueError(f"depth_bins must be 0, or 2 and more, not {self.depth_bins}")
-        for name in ("min_depth", "max_depth", "canonical_focal", "dropout"):
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float):
-                raise TypeError(f"{name} must be a number, not {getattr(self, name)!r}")
-        if not 0 < self.min_depth < self.max_depth < float("inf"):
-            raise ValueError(f"need 0 < min_depth < max_depth, not {self.min_depth} and {self.max_depth}")
-        if not 0 < self.canonical_focal < float("inf"):
-            raise ValueError(f"canonical_focal must be positive, not {self.canonical_focal}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
+        self._check_number("depth_bins", int, 0, 4096)
+        if self.depth_bins == 1:
+            raise ValueError("depth_bins must be 0, or 2 and more, not 1")
+        self._check_number("min_depth", float, 1e-4, 1e5)
+        self._check_number("max_depth", float, 1e-4, 1e5)
+        if not self.min_depth < self.max_depth:
+            raise ValueError(f"min_depth must be less than max_depth, not {self.min_depth} and {self.max_depth}")
+        self._check_number("canonical_focal", float, 0.01, 100)
+        self._check_number("dropout", float, 0, 0.99)
         self._check_version(self.format_version)
 
     @staticmethod
     def _check_version(version: Any) -> None:
-        if version != FORMAT_VERSION:
+        if type(version) is not int or version != FORMAT_VERSION:
             raise ValueError(
                 f"this model was saved in format {version!r}, this depth_unet reads {FORMAT_VERSION}: "
                 "upgrade depth_unet"
             )
 
-    def _check_list(self, name: str, kind: type, length: int | None = None, at_least: float = -float("inf")) -> None:
+    def _check_number(self, name: str, kind: type, least: float, most: float) -> None:
+        value = getattr(self, name)
+        if not _is_number(value, kind):
+            raise TypeError(f"{name} must be {_NAMES[kind]}, not {value!r}")
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be from {least:g} to {most:g}, not {value}")
+
+    def _check_list(self, name: str, kind: type, lengths: tuple[int, ...], least: float, most: float) -> None:
         values = getattr(self, name)
-        accepted = int if kind is int else int | float
-        if not isinstance(values, list | tuple) or not all(isinstance(v, accepted) for v in values):
-            raise TypeError(f"{name} must be a list of {kind.__name__}, not {values!r}")
-        if (length is not None and len(values) != length) or any(v < at_least for v in values):
-            raise ValueError(f"{name} has a wrong length or value: {values!r}")
-        object.__setattr__(self, name, [kind(v) for v in values])
+        if not isinstance(values, list | tuple) or not all(_is_number(value, kind) for value in values):
+            raise TypeError(f"{name} must be a list of numbers, each {_NAMES[kind]}, not {values!r}")
+        if len(values) not in lengths or not all(least <= value <= most for value in values):
+            count = " to ".join(str(length) for length in dict.fromkeys((min(lengths), max(lengths))))
+            raise ValueError(f"{name} must be {count} numbers from {least:g} to {most:g}, not {values!r}")
+        object.__setattr__(self, name, [kind(value) for value in values])
 
     @property
     def canonical_focal_px(self) -> float:

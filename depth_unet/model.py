@@ -1,6 +1,5 @@
 """`DepthUNet`, from RGB to metres: `forward` for training, `predict` for photos."""
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from huggingface_hub import errors as hub_errors
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -19,6 +18,7 @@ from depth_unet.config import DepthUNetConfig
 from depth_unet.files import sha256_of, write_atomically, write_json
 from depth_unet.hub import find_files
 from depth_unet.predictor import Predictor
+from depth_unet.reading import LARGEST_TEXT, parse_json, read_bytes
 from depth_unet.torchvision_guard import import_torchvision_safely
 
 import_torchvision_safely()
@@ -31,6 +31,8 @@ WEIGHTS_FILE = "model.safetensors"
 _EPSILON = 1e-4  # of the log range; keeps the logit of the bins' mean finite
 _CLASSIFIER_KEYS = ("conv_head.", "bn2.", "classifier.", "fc.", "head.", "last_linear.")
 _PROBE_SIZE = (64, 96)
+_ACCEPTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # of weights in a file
+_COUNTER = "num_batches_tracked"
 
 
 class DepthDetails(NamedTuple):
@@ -217,21 +219,21 @@ class DepthUNet(nn.Module, Predictor):
             local_files_only=local_files_only,
         )
         try:
-            config = DepthUNetConfig.from_dict(json.loads((found.folder / CONFIG_FILE).read_text("utf-8")))
+            config = DepthUNetConfig.from_dict(parse_json(read_bytes(found.folder / CONFIG_FILE, LARGEST_TEXT)))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{model}: {CONFIG_FILE} cannot be used: {error}") from error
+        weights, source = found.folder / WEIGHTS_FILE, f"{model}: {WEIGHTS_FILE}"
         try:
-            tensors = load_file(found.folder / WEIGHTS_FILE)
+            _check_header(config, weights, source)
+            built = cls(config)
+            _load_strictly(built, built._without_unbuilt(load_file(weights)), source)
         except SafetensorError as error:
             # In a cache the file is a link: its target must be deleted, or it is found again.
             raise ValueError(
-                f"{model}: {WEIGHTS_FILE} is damaged or not whole ({error}): delete "
-                f"{(found.folder / WEIGHTS_FILE).resolve()} and download it again"
+                f"{source} is damaged or not whole ({error}): delete {weights.resolve()} and download it again"
             ) from error
-        built = cls(config)
-        _load_strictly(built, built._without_unbuilt(tensors), f"{model}: {WEIGHTS_FILE}")
         built.name, built.revision = found.name, found.commit
-        built.sha256 = sha256_of(found.folder / WEIGHTS_FILE)
+        built.sha256 = sha256_of(weights)
         return built.eval()
 
 
@@ -273,7 +275,8 @@ def _remove_unused_stages(model: DepthUNet) -> tuple[str, ...]:
     for parent, name, _, _ in removed:
         setattr(parent, name, nn.Identity())
     try:
-        same = not removed or torch.allclose(model(image), expected)
+        repeated = model(image) if removed else expected
+        same = repeated.is_meta or torch.allclose(repeated, expected)
     except Exception:  # an identity instead of a module that is called, though its output is not used
         same = False
     if not same:  # keep them, but frozen: DistributedDataParallel waits for the gradient of every other parameter
@@ -326,15 +329,47 @@ def _load_encoder(encoder: nn.Module, path: Path) -> None:
     _load_strictly(encoder, tensors, path.name)
 
 
-def _load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    wanted = module.state_dict()
-    missing, unknown = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+def _check_header(config: DepthUNetConfig, weights: Path, source: str) -> None:
+    """Compare a config with the header of its weights, before memory is taken for the network.
+
+    Raises:
+        SafetensorError: the file is damaged.
+        ValueError: the weights are not those of such a network.
+    """
+    with safe_open(weights, "pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    try:
+        with torch.device("meta"):
+            empty = DepthUNet(config)
+    except ValueError:
+        return  # some encoders cannot be built so; building it in memory gives the reason where there is one
+    wanted = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
+    _check_fit(wanted, empty._without_unbuilt(shapes), source)
+
+
+def _check_fit(wanted: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], source: str) -> None:
+    missing, unknown = sorted(wanted.keys() - shapes.keys()), sorted(shapes.keys() - wanted.keys())
     # Old files lack BatchNorm's counter of batches, which nothing here uses.
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    misshapen = [k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape]
+    missing = [key for key in missing if not key.endswith(_COUNTER)]
+    misshapen = sorted(k for k in wanted.keys() & shapes.keys() if wanted[k] != shapes[k])
     problems = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
     described = [f"{len(keys)} {what} (e.g. {keys[0]})" for what, keys in problems.items() if keys]
     if described:
         raise ValueError(f"{source} does not fit the network: {', '.join(described)} tensors")
+
+
+def _load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
+    wanted = module.state_dict()
+    shapes = ({name: tuple(value.shape) for name, value in each.items()} for each in (wanted, tensors))
+    _check_fit(*shapes, source)
+    real = [name for name, value in wanted.items() if value.is_floating_point() and name in tensors]
+    if wrong := [name for name in real if tensors[name].dtype not in _ACCEPTED]:
+        accepted = ", ".join(str(kind).removeprefix("torch.") for kind in _ACCEPTED)
+        kind = str(tensors[wrong[0]].dtype).removeprefix("torch.")
+        raise ValueError(f"{source} has weights of type {kind} (e.g. {wrong[0]}): {accepted} are accepted")
+    # In the types of the network, where a large float64 may be infinite.
+    tensors = {name: value.to(wanted[name].dtype) for name, value in tensors.items()}
+    if wrong := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        raise ValueError(f"{source} has {len(wrong)} tensors with NaN or infinite weights (e.g. {wrong[0]})")
     # Not module.load_state_dict: smp's encoders override it to expect a classifier.
     nn.Module.load_state_dict(module, tensors, strict=False)

@@ -1,6 +1,7 @@
 """`python -m train`: train a DepthUNet on pictures with depth maps."""
 
 import argparse
+import math
 import os
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 
 from depth_unet import DepthUNet, DepthUNetConfig, data
 from depth_unet.data import DepthData
@@ -72,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
         choices=("auto", "no", "bf16", "fp16"),
         help="auto: that of accelerate's launcher; without it bf16 on GPUs that support it",
     )
-    made.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read, and count them")
+    made.add_argument(
+        "--skip-bad", action="store_true", help="leave out training samples that cannot be read, and count them"
+    )
     made.add_argument(
         "--tracker", choices=("tensorboard", "trackio"), help="also log each step and epoch there  (default: none)"
     )
@@ -163,15 +167,22 @@ def precision_here(asked: str) -> str:
 
 def recorded(options: argparse.Namespace) -> dict[str, Any]:
     """The options for run.json."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    return {
+        name: str(value) if isinstance(value, Path) or value in (math.inf, -math.inf) else value
+        for name, value in vars(options).items()
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 on success, 2 for a mistake in the options or the data, 130 after Ctrl-C."""
     options = parse(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     try:
+        if options.threads < 0:
+            raise ValueError(f"--threads must be at least 0, not {options.threads}")
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        if options.tracker and options.tracker not in [tracker.value for tracker in get_available_trackers()]:
+            raise ImportError(f"--tracker {options.tracker} is not installed: pip install {options.tracker}")
         config = TrainConfig.from_options(options)
         if not (options.encoder_weights or options.model):  # random weights have no pretrained statistics
             config = replace(config, frozen_norm=False)

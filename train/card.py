@@ -1,6 +1,8 @@
 """The model card: README.md of a hub repository, filled with measured numbers."""
 
 import csv
+import io
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard
 
 from depth_unet import DepthUNet
 from depth_unet.data.origin import Origin, strictest
+from depth_unet.reading import LARGEST_TEXT, read_bytes
 from train.documents import filled, markdown_table
 from train.history import COLUMNS
 from train.run import CARD_KEY, RunRecord
@@ -37,9 +40,19 @@ class Result(NamedTuple):
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a history.csv."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    """The rows of a history.csv.
+
+    Raises:
+        ValueError: not a history: a text instead of a number, or a row without epoch or AbsRel.
+    """
+    try:
+        table = csv.DictReader(io.StringIO(read_bytes(path, LARGEST_TEXT).decode()))
+        rows = [{name: float(value) for name, value in row.items() if value} for row in table]
+        if not all(math.isfinite(row["epoch"]) and math.isfinite(row["val_abs_rel"]) for row in rows):
+            raise ValueError("an epoch or AbsRel that is not finite")
+        return rows
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise ValueError(f"{path} is not the history of a run: {error!r}") from error
 
 
 def model_card(

@@ -46,8 +46,18 @@ def load_checkpoint(
         with safe_open(path, "pt") as file:
             progress = json.loads(file.metadata()["progress"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        random, now = tensors["random"], torch.get_rng_state()
+        if (random.dtype, random.shape) != (now.dtype, now.shape):
+            raise ValueError(f"its random state is of {random.dtype} and shape {tuple(random.shape)}")
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a checkpoint that can be resumed: {error}") from error
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            found = tensors.get(f"{name}/{key}", value)
+            if found.dtype != value.dtype:
+                raise ValueError(f"{path} is of another network: {name}/{key} is of {found.dtype}, not {value.dtype}")
+    parameters = [(p, group.get("fused")) for group in optimizer.param_groups for p in group["params"]]
+    _check_optimizer(path, {key: v for key, v in tensors.items() if key.startswith("optimizer/")}, parameters)
     try:
         for name, module in modules.items():
             prefix = name + "/"
@@ -56,7 +66,6 @@ def load_checkpoint(
             )
     except RuntimeError as error:
         raise ValueError(f"{path} is of another network: {error}") from error
-    parameters = [(p, group.get("fused")) for group in optimizer.param_groups for p in group["params"]]
     for index, (parameter, fused) in enumerate(parameters):
         prefix = f"optimizer/{index}/"
         for key in (key for key in tensors if key.startswith(prefix)):
@@ -66,5 +75,18 @@ def load_checkpoint(
             elif fused:  # the fused optimizer keeps its step count on the device, the others on the CPU
                 value = value.to(parameter.device)
             optimizer.state[parameter][key.removeprefix(prefix)] = value
-    torch.set_rng_state(tensors["random"])
+    torch.set_rng_state(random)
     return progress
+
+
+def _check_optimizer(path: Path, state: dict[str, torch.Tensor], parameters: list[tuple]) -> None:
+    """Raise ValueError unless every state belongs to a parameter, has its shape, and is complete."""
+    names = {key.partition("/")[2].partition("/")[2] for key in state}
+    shapes = {str(index): parameter.shape for index, (parameter, _) in enumerate(parameters)}
+    expected = {f"optimizer/{index}/{name}" for index in {key.split("/")[1] for key in state} for name in names}
+    for key in sorted(expected | state.keys()):
+        index, value = key.split("/")[1], state.get(key)
+        if value is None:
+            raise ValueError(f"{path} is not a checkpoint that can be resumed: it lacks {key}")
+        if index not in shapes or value.shape not in (shapes[index], ()) or not value.is_floating_point():
+            raise ValueError(f"{path} is of another network: {key} is of {value.dtype} and shape {tuple(value.shape)}")

@@ -17,8 +17,10 @@ from depth_unet.data.scoring import ScoringRule
 from depth_unet.files import write_atomically, write_json
 from depth_unet.metrics import METRICS
 from depth_unet.predictor import Predictor
-from train.documents import fill, markdown_table
+from depth_unet.reading import LARGEST_TEXT, read_bytes
+from train.documents import fill, filled, markdown_table
 from train.history import sample_sheet
+from train.outputs import check_output
 
 REPORTED = (*METRICS, "median_ratio")
 DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 100.0, float("inf"))  # metres; edges of the bins
@@ -330,9 +332,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if all went well, 1 if frames could not be scored, 2 if nothing could be done."""
     options = parser().parse_args(arguments)
     try:
-        missing = [card for card in options.card if not card.is_file()]
-        if missing:
-            raise FileNotFoundError(f"there is no {missing[0]}")
+        for card in options.card:
+            filled(read_bytes(card, LARGEST_TEXT).decode(), "metrics", "", card.name)
+        for path in (options.output, _picture_of(options.output), *options.card):
+            check_output(path)
         model = open_model(options.model)
         dataset = open_scored(options.data, options)
         if options.centre != 1:
@@ -342,6 +345,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _picture_of(output: Path) -> Path:
+    return output.with_name(output.stem + "_worst.jpg")
 
 
 def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -> int:
@@ -358,7 +365,6 @@ def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -
     if distances:
         rows = [[r["distance"], f"{r['share']:.3f}", f"{r['abs_rel']:.4f}", f"{r['delta1']:.4f}"] for r in distances]
         print("\n" + markdown_table(["true distance", "share of pixels", "abs_rel", "delta1"], rows))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(
         options.output,
         {
@@ -379,7 +385,7 @@ def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -
         shown = (dataset.scored(places[frames[index].key]) for index in worst)
         samples, predictions = zip(*predict_samples(model, shown), strict=True)
         titles = [f"{frames[i].key}: AbsRel {_first(frames[i])['abs_rel']:.3f}" for i in worst]
-        picture = options.output.with_name(options.output.stem + "_worst.jpg")
+        picture = _picture_of(options.output)
         sheet = sample_sheet(list(samples), list(predictions), titles)
         write_atomically(picture, lambda file: sheet.save(file, "JPEG", quality=88))
         print(f"\nthe {len(worst)} worst frames: {picture}; everything: {options.output}")

@@ -16,6 +16,7 @@ from depth_unet.data import DepthData
 from depth_unet.data.sample import SampleError
 from depth_unet.files import finished_or_absent
 from train.documents import markdown_table
+from train.outputs import check_output
 
 _SHOWN, _ACROSS = 24, 4  # samples on the contact sheet, and in each of its rows
 
@@ -143,11 +144,14 @@ def main(arguments: list[str] | None = None) -> int:
     data.add_options(parser)
     options = parser.parse_args(arguments)
     try:
+        suffixes = FigureCanvasAgg.filetypes
+        if options.output.suffix[1:].lower() not in suffixes:
+            raise ValueError(f"--output must end in one of {', '.join(sorted(suffixes))}, not {options.output.name!r}")
+        check_output(options.output)
         split = options.split or data.split_for(options.data, "train")
         dataset = data.open_data(options.data, split, data.options_of(options))
         found, samples = inspect(dataset, options.samples)
         print(summary(dataset, found))
-        options.output.parent.mkdir(parents=True, exist_ok=True)
         with finished_or_absent(options.output) as place:
             contact_sheet(samples).savefig(place, dpi=110)
     except (ValueError, OSError, ImportError) as error:

@@ -29,7 +29,8 @@ from train.network import freeze_norm, parameter_groups, set_drop_path, synchron
 from train.run import RunFolder, RunRecord, SetRecord, TrainingError, parts_of
 from train.schedule import learning_rate
 from train.step import Step, train_step
-from train.validate import validate
+from train.usable import check_training, check_validation
+from train.validate import Validation, validate
 from train.views import Views
 
 
@@ -56,6 +57,27 @@ class Progress:
     steps: int = 0
     seconds: float = 0.0
     bad: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> "Progress":
+        """The progress in a checkpoint, whose other values are checked too.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing, of another type or impossible.
+        """
+        made = cls(**{f.name: saved[f.name] for f in fields(cls) if f.name in saved})
+        processes, batch_size = saved.get("processes") or 1, saved["config"]["batch_size"]
+        whole = (made.epoch, made.step, made.steps, processes, batch_size)
+        if not isinstance(saved["model"], dict) or not all(isinstance(message, str) for message in made.bad):
+            raise TypeError("the config of the network or a message is of another type")
+        real = (made.seconds, 0.0 if made.best is None else made.best, *made.sums.values())
+        columns = [(row["epoch"], row["val_abs_rel"]) for row in made.rows]
+        for value in (*real, *(number for pair in columns for number in pair)):
+            if not isinstance(value, int | float):
+                raise TypeError(f"{value!r} is not a number")
+        if not all(isinstance(value, int) and value >= 0 for value in whole) or not batch_size or not processes:
+            raise ValueError(f"{whole} are not numbers of epochs, steps, processes and samples")
+        return made
 
 
 def fit(
@@ -87,7 +109,8 @@ def fit(
         output: folder of the run, see `RunFolder`.
         resume: continue from the last checkpoint in `output`.
         workers: processes that read data; 0: this one reads.
-        skip_bad: leave out samples that cannot be read, and count them, instead of stopping.
+        skip_bad: leave out training samples that cannot be read, and count them, instead of stopping. Validation
+            frames that cannot be scored are always left out, named and counted (val_missed).
         checkpoint_minutes: time between checkpoints within an epoch; there is one at the end of each in any case.
         validate_every: epochs from one validation, and row of the history, to the next; the last epoch always has
             one. The training columns of a row are means over all epochs since the row before.
@@ -102,9 +125,10 @@ def fit(
         The history, a row for each validated epoch.
 
     Raises:
-        TrainingError: the loss is not finite; there is nothing to resume, or a run to overwrite; the data differ
-            from those of the run to resume; another run uses `output`, or it cannot be written to.
-        SampleError: a sample cannot be read and skip_bad is False.
+        TrainingError: there is no depth to learn from or to score; the loss is not finite; there is nothing to
+            resume, or a run to overwrite; the data differ from those of the run to resume; another run uses `output`,
+            or it cannot be written to.
+        SampleError: a training sample cannot be read and skip_bad is False.
         ValueError: validate_every, `shares` or the batch size makes no sense.
     """
     if validate_every < 1:
@@ -140,6 +164,11 @@ def fit(
             accelerator.num_processes,
             shares,
         )
+        if progress.epoch < config.epochs:
+            for note in check_training(training, model.config):
+                accelerator.print(f"note: {note}")
+            for data in validations:
+                check_validation(data, model.config)
         run.begin(starting_model=continues is not None)
         loader = iter(_loader(Views(training, model.config, config), batches, workers, accelerator))
         with _stop_on_signal() as received:
@@ -191,6 +220,7 @@ class _Run:
     ) -> None:
         self.model, self.config, self.accelerator, self.skip_bad = model, config, accelerator, skip_bad
         self.folder, self.record, self.validations, self.progress = folder, record, validations, Progress()
+        self.missed: set[str] = set()  # messages about validation frames that were printed
         self.loss_of = config.loss(model.config)
         cuda = accelerator.device.type == "cuda"
         model.to(accelerator.device)
@@ -215,7 +245,10 @@ class _Run:
         """
         modules = {"model": self.model, "average": self.average}
         saved = load_checkpoint(self.folder.last, modules, self.optimizer)
-        self.progress = Progress(**{f.name: saved[f.name] for f in fields(Progress) if f.name in saved})
+        try:
+            self.progress = Progress.of(saved)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{self.folder.last} is not a checkpoint that can be resumed: {error!r}") from error
         before, now, scaler = self.folder.read(), self.record, self.accelerator.scaler
         for what, old, new in (
             ("training", before.training, now.training),
@@ -353,14 +386,27 @@ class _Run:
             broadcast(dict(weights.named_buffers()))
         columns = {}
         for number, data in enumerate(self.validations, start=1):
-            result = validate(weights, data, self.loss_of, self.accelerator, self.skip_bad)
-            self.progress.bad += result.missed
+            result = validate(weights, data, self.loss_of, self.accelerator)
+            self._note_missed(result, data)
             prefix = "val" if number == 1 else f"val{number}"
             columns |= {f"{prefix}_{name}": value for name, value in result.means.items()}
+            columns[f"{prefix}_missed"] = len(result.missed)
             if number == 1 and result.picture is not None and self.accelerator.is_main_process:
                 with self.folder.writing():
                     self.folder.save_picture(result.picture, epoch)
         return columns
+
+    def _note_missed(self, result: Validation, data: DepthData) -> None:
+        """Print which frames could not be scored; each once in a run."""
+        new = [message for message in result.missed if message not in self.missed]
+        self.missed.update(new)
+        if new:
+            for message in new:
+                self.accelerator.print(f"not scored: {message}")
+            scored = result.samples - len(result.missed)
+            self.accelerator.print(
+                f"scored {scored} of {result.samples} frames of {data.name or 'the validation data'}"
+            )
 
     def _add_row(self, row: dict[str, float], at_step: int, weights: DepthUNet) -> None:
         """Add a row to the history, and save the weights if they are the best so far."""

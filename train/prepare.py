@@ -25,6 +25,7 @@ from depth_unet.data.origin import distinct
 from depth_unet.data.sample import NoDepthError, SampleError
 from depth_unet.data.shards import FORMAT, MANIFEST, PARTS, encode_sample, index_name
 from depth_unet.files import finished_or_absent, remove_unfinished, write_atomically, write_json
+from depth_unet.reading import read_json
 
 PROBLEMS = "problems.csv"
 SHOWN = 10  # problems of each kind that are printed; all are in the file
@@ -155,14 +156,12 @@ class Shards(Dataset):
 
     def _finished(self, shard: Shard) -> Report | None:
         try:
-            index = json.loads((self.output / index_name(shard.name)).read_text())
-            if (self.output / shard.name).stat().st_size != index["bytes"]:
+            index = read_json(self.output / index_name(shard.name))
+            if (self.output / shard.name).stat().st_size != index["bytes"] or index["fingerprint"] != shard.fingerprint:
                 return None
-        except (FileNotFoundError, ValueError):
+            return Report(shard, len(index["keys"]), [Problem(*p) for p in index["problems"]], kept=True)
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # damaged: written again
             return None
-        if index["fingerprint"] != shard.fingerprint:
-            return None
-        return Report(shard, len(index["keys"]), [Problem(*p) for p in index["problems"]], kept=True)
 
     def _write(self, shard: Shard) -> Report:
         index: dict[str, list] = {"keys": [], "places": [], "problems": []}
@@ -311,9 +310,10 @@ def _prepare(
     manifest = output / MANIFEST
     about = {"format": FORMAT, "finished": False, "settings": json.loads(json.dumps(settings._asdict()))}
     if manifest.exists():
-        before = json.loads(manifest.read_text())
-        if before.get("settings") != about["settings"]:
-            raise ValueError(f"{output} was prepared with {before.get('settings')}: choose another --output")
+        before = read_json(manifest)
+        chosen = before.get("settings") if isinstance(before, dict) else None
+        if chosen != about["settings"]:
+            raise ValueError(f"{output} was prepared with {chosen}: choose another --output")
     write_json(manifest, about)
     remove_unfinished(output)
     shards = plan(sources, settings)
@@ -406,6 +406,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     edge_filter = {"outdoor": None, "all": True, "off": False}[options.edge_filter]
     try:
+        if options.output.exists() and not options.output.is_dir():
+            raise ValueError(f"{options.output} is a file: name a folder for --output")
+        if options.meta:
+            data.parse_name(options.data)[0].official_names(options.meta, "")  # refused before the data are read
         sources = open_sources(options.data, data.options_of(options, edge_filter), options.holdout)
         for source in sources.values():
             print(source.describe())

@@ -21,6 +21,7 @@ from depth_unet.hub import HTTPError
 from depth_unet.model import CONFIG_FILE, WEIGHTS_FILE
 from train.card import Result, model_card, read_history
 from train.evaluate import add_scoring_options, measure, metrics_table, open_scored
+from train.outputs import check_output
 from train.run import BEST, CARD, CURVES, HISTORY, RunRecord, read_record
 
 SAMPLES = "samples.jpg"
@@ -281,6 +282,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.repo.count("/") != 1 or not all(options.repo.split("/")):
             raise ValueError(f"{options.repo!r} is not the owner/name of a repository")
+        if options.dry_run:
+            if options.dry_run.exists() and (not options.dry_run.is_dir() or any(options.dry_run.iterdir())):
+                raise ValueError(f"{options.dry_run} is a file or not empty: choose another folder")
+            check_output(options.dry_run / CARD)
         datasets = [open_scored(name, options) for name in options.data]
         for opened in datasets:
             print(opened.describe())
@@ -289,8 +294,6 @@ def main(arguments: list[str] | None = None) -> int:
         )
         chosen = {"trained_on": trained_on, "onnx": options.onnx, "samples": options.samples}
         if options.dry_run:
-            if options.dry_run.is_dir() and any(options.dry_run.iterdir()):
-                raise ValueError(f"{options.dry_run} is not empty: choose another folder")
             files = assemble(options.model, options.repo, options.dry_run, datasets, **chosen)
             print(f"{options.repo} would hold, as in {options.dry_run}:")
             for path in files:

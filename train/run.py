@@ -17,6 +17,7 @@ from depth_unet.data.origin import EARLIER_MODEL, Origin, distinct
 from depth_unet.data.shards import ORIGINS_OF_0_1
 from depth_unet.files import remove_unfinished, sha256_of, write_atomically, write_json
 from depth_unet.model import WEIGHTS_FILE
+from depth_unet.reading import LARGEST_TEXT, parse_json, read_bytes
 
 LAST, BEST, RECORD, HISTORY, CURVES = "last.safetensors", "best", "run.json", "history.csv", "curves.png"
 CARD = "README.md"  # of a published model
@@ -101,7 +102,7 @@ class RunRecord(NamedTuple):
             if "trained_on" in values:  # version 0.1.0
                 known = {name: values.get(name) for name in ("train", "model", "best")}
                 averaged = values.get("averaged", 1)
-                return cls("0.1.0", **known, origins=_named_origins(values["trained_on"]), averaged=averaged)
+                return cls("0.1.0", **known, origins=_named_origins(values["trained_on"]), averaged=averaged)._checked()
             values = dict(values)
             sets = values.pop("data")
             values |= {
@@ -110,9 +111,28 @@ class RunRecord(NamedTuple):
                 "origins": tuple(Origin.from_dict(each) for each in values["origins"]),
                 "shares": None if values["shares"] is None else tuple(values["shares"]),
             }
-            return cls(**values)
+            return cls(**values)._checked()
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the record of a training run: {error!r}") from error
+
+    def _checked(self) -> "RunRecord":
+        """The record, if its values have the types of a record.
+
+        Raises:
+            TypeError: a value has another type.
+        """
+        numbers = [*(self.shares or ()), *(self.best or {}).values()]
+        whole = [self.averaged, *(each.samples for each in (*self.training, *self.validation))]
+        whole += [number for number in (self.batch_size, self.processes) if number is not None]
+        texts = [
+            text for each in (*self.training, *self.validation) for text in (each.name, each.split, each.fingerprint)
+        ]
+        texts += [self.version, self.sha256 or ""]
+        tables = [table for table in (self.options, self.train, self.model, self.best) if table is not None]
+        for values, kind in ((numbers, int | float), (whole, int), (texts, str), (tables, dict)):
+            if wrong := [value for value in values if not isinstance(value, kind)]:
+                raise TypeError(f"{wrong[0]!r} is of a wrong type")
+        return self
 
     def for_card(self, sha256: str | None) -> dict[str, Any]:
         """For the front matter of a model card: the origins and the weights that they belong to."""
@@ -217,7 +237,7 @@ class RunFolder:
         """
         if self.record.is_file():
             try:
-                return RunRecord.from_dict(json.loads(self.record.read_text("utf-8")))
+                return RunRecord.from_dict(parse_json(read_bytes(self.record, LARGEST_TEXT)))
             except ValueError as error:
                 raise ValueError(f"{self.record} cannot be used: {error}") from error
         if not self.last.is_file():

@@ -11,6 +11,7 @@ from depth_unet.data.dataset import DataOptions, DepthData, Joined, Part
 from depth_unet.data.diode import DiodeDataset
 from depth_unet.data.nyu import NyuDataset
 from depth_unet.data.origin import read_origin
+from depth_unet.data.pairs import Patterns
 from depth_unet.data.rgbd import METRES_PER_UNIT, RgbdFolder, parse_unit
 from depth_unet.data.shards import ShardDataset
 
@@ -127,13 +128,21 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--origin", type=Path, metavar="FILE", help="rgbd: origin.json (title, url, terms, weights) of data without one"
     )
+    parser.add_argument(
+        "--pairs",
+        nargs=2,
+        metavar=("IMAGE-PATTERN", "DEPTH-PATTERN"),
+        help='rgbd: names of pictures and depth maps, {} for what they share, e.g. "rgb_{}.jpg" "sync_depth_{}.png"  '
+        "(default: by the usual names)",
+    )
 
 
 def options_of(options: argparse.Namespace, edge_filter: bool | None = None) -> DataOptions:
     """What `add_options` read.
 
     Raises:
-        ValueError, FileNotFoundError: the file of --origin cannot be used.
+        ValueError, FileNotFoundError: the file of --origin or the patterns of --pairs cannot be used.
     """
     origin = read_origin(options.origin) if options.origin else None
-    return DataOptions(options.metres_per_unit, origin, edge_filter)
+    pairs = Patterns.checked(options.pairs) if options.pairs else None
+    return DataOptions(options.metres_per_unit, origin, edge_filter, pairs)

@@ -24,11 +24,13 @@ class DataOptions(NamedTuple):
         metres_per_unit: length of one step of an integer depth map, metres; None: 1/1000.
         origin: of data without an origin.json; None: recordings of the publisher.
         edge_filter: see `DiodeDataset`.
+        pairs: patterns of pictures and depth maps of rgbd data, see `depth_unet.data.pairs.Patterns`.
     """
 
     metres_per_unit: float | None = None
     origin: Origin | None = None
     edge_filter: bool | None = None
+    pairs: tuple[str, str] | None = None
 
 
 class DepthData(Dataset):

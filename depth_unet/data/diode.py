@@ -1,6 +1,6 @@
 """DIODE (Vasiljevic et al. 2019): indoor and outdoor scenes with depth from a laser scanner."""
 
-import json
+import io
 import os
 import re
 from pathlib import Path
@@ -15,6 +15,7 @@ from depth_unet.data.origin import Origin
 from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.data.scoring import RULES
 from depth_unet.images import read_photo, to_tensor
+from depth_unet.reading import read_array, read_bytes, read_json
 
 SPLITS = ("train", "val")
 SCENE_TYPES = ("indoors", "outdoor")
@@ -94,6 +95,15 @@ def without_edge_outliers(depth: torch.Tensor, valid: torch.Tensor, steep: float
                 between |= to & on
     isolated = (agree < 2) & (disagree > agree)
     return valid & ~(between | isolated)
+
+
+def _read_floats(path: Path) -> np.ndarray:
+    try:
+        values = read_array(io.BytesIO(read_bytes(path)), "biuf")
+    except ValueError as error:
+        raise ValueError(f"{path.name} cannot be used: {error}") from error
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite after it: no measurement
+        return values.astype(np.float32)
 
 
 class DiodeDataset(DepthData):
@@ -190,8 +200,7 @@ class DiodeDataset(DepthData):
         try:
             photo = read_photo(picture)
             # On disk depth is (H, W, 1) and the mask (H, W), 0 or 1 in a float.
-            depth = np.load(depth_file, allow_pickle=False).astype(np.float32)
-            mask = np.load(mask_file, allow_pickle=False).astype(np.float32)
+            depth, mask = map(_read_floats, (depth_file, mask_file))
         except (OSError, EOFError, ValueError) as error:
             raise SampleError(f"{key}: {error}") from error
         shape = (photo.height, photo.width)
@@ -220,11 +229,14 @@ class DiodeDataset(DepthData):
             ValueError: the file is not such a list.
         """
         try:
-            return {
+            found = {
                 f"{split}/{kind}": {name for scans in scenes.values() for names in scans.values() for name in names}
-                for split, kinds in json.loads(path.read_bytes()).items()
+                for split, kinds in read_json(path).items()
                 for kind, scenes in kinds.items()
                 if part in (kind, "")
             }
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            for name in set().union(*found.values()):
+                parse_name(name)
+            return found
+        except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{path} is not DIODE's list of names: {error}") from error

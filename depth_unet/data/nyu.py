@@ -1,5 +1,7 @@
 """NYU Depth V2 (Silberman et al. 2012) as its authors publish it: nyu_depth_v2_labeled.mat with splits.mat."""
 
+import io
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from depth_unet.data.layout import Layout
 from depth_unet.data.origin import Origin
 from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.data.scoring import NYU_EIGEN
+from depth_unet.images import MAX_PIXELS
+from depth_unet.reading import LARGEST_TEXT, read_bytes
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 # Kinect intrinsics of the official toolbox.
@@ -68,7 +72,7 @@ class NyuDataset(DepthData):
             raise ValueError(f"split must be one of {tuple(SPLITS)}, not {split!r}")
         try:
             import h5py
-            from scipy.io.matlab import MatReadError, loadmat
+            from scipy.io import loadmat
         except ImportError as error:
             raise ImportError(_INSTALL) from error
         self.path, self.split = Path(path), split
@@ -77,15 +81,17 @@ class NyuDataset(DepthData):
             if not file.is_file():
                 raise FileNotFoundError(f"no {file}: NYU Depth V2 publishes it beside its labelled data set")
         try:
-            numbers = loadmat(splits)[SPLITS[split]]
+            numbers = np.asarray(loadmat(io.BytesIO(read_bytes(splits, LARGEST_TEXT)))[SPLITS[split]]).ravel()
+            self.indices = [int(number) - 1 for number in numbers]
             with h5py.File(self.path) as file:
-                count = len(file["depths"])
-                missing = {"images", "depths"} - set(file)
-        except (OSError, KeyError, ValueError, MatReadError) as error:
+                (count, *size), images = file["depths"].shape, file["images"].shape
+                kinds = file["depths"].dtype.kind + file["images"].dtype.kind
+        except Exception as error:  # h5py and scipy raise errors of many classes for damaged files
             raise ValueError(f"{self.path.name} and {splits.name} are not NYU's labelled set: {error}") from error
-        self.indices = [int(number) - 1 for number in numbers.ravel()]
-        if missing or max(self.indices) >= count:
-            raise ValueError(f"{self.path.name} has {count} frames and lacks {missing or 'some'} of what is in splits")
+        if images != (count, 3, *size) or len(size) != 2 or not 0 < math.prod(size) <= MAX_PIXELS or kinds != "fu":
+            raise ValueError(f"{self.path.name} is not NYU's labelled set: its pictures have the shape {images}")
+        if not self.indices or not 0 <= min(self.indices) <= max(self.indices) < count:
+            raise ValueError(f"{self.path.name} has {count} frames and lacks some of those in {splits.name}")
         self._opened: tuple[int, Any] | None = None
 
     def __len__(self) -> int:
@@ -115,7 +121,7 @@ class NyuDataset(DepthData):
             # Matlab's order of axes: (channel, column, row) and (column, row)
             image = np.ascontiguousarray(self._opened[1]["images"][number].transpose(0, 2, 1))
             depth = np.ascontiguousarray(self._opened[1]["depths"][number].T, np.float32)
-        except (OSError, KeyError, ValueError) as error:
+        except Exception as error:  # h5py raises errors of many classes for damaged files
             raise SampleError(f"{key}: {error}") from error
         height, width = depth.shape
         return NYU.sample(

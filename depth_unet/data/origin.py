@@ -1,9 +1,10 @@
 """Where pictures come from, and under which terms weights trained on them may be passed on."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from depth_unet.reading import LARGEST_TEXT, parse_json, read_bytes
 
 ORIGIN_FILE = "origin.json"
 TERMS_OF_WEIGHTS = ("research-only", "unknown", "mit")  # the strictest first
@@ -39,7 +40,7 @@ class Origin(NamedTuple):
             ValueError: a key is missing or unknown, or a value is not one of those allowed.
         """
         if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-            raise ValueError(f"an origin is an object of the texts {', '.join(cls._fields)}, not {values!r}")
+            raise ValueError(f"an origin is an object of the texts {', '.join(cls._fields)}, not {repr(values)[:200]}")
         if unknown := sorted(set(values) - set(cls._fields)):
             raise ValueError(f"an origin has no {', '.join(unknown)}, only {', '.join(cls._fields)}")
         if not values.get("title", "").strip():
@@ -60,9 +61,7 @@ def read_origin(path: Path) -> Origin:
         FileNotFoundError: no such file.
         ValueError: not an origin.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    return parse_origin(path.read_bytes(), path.name)
+    return parse_origin(read_bytes(path, LARGEST_TEXT), path.name)
 
 
 def parse_origin(content: bytes, name: str) -> Origin:
@@ -72,8 +71,8 @@ def parse_origin(content: bytes, name: str) -> Origin:
         ValueError: not an origin.
     """
     try:
-        return Origin.from_dict(json.loads(content))
-    except (ValueError, RecursionError) as error:
+        return Origin.from_dict(parse_json(content))
+    except ValueError as error:
         raise ValueError(f"{name} cannot be used: {error}") from error
 
 

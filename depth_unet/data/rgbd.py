@@ -1,11 +1,8 @@
 """Pairs of picture and depth map in a folder or a tar: one's own recordings, frames of benchmarks, ..."""
 
 import io
-import json
 import os
-import tarfile
-from fractions import Fraction
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -13,17 +10,27 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from depth_unet.camera import Camera
+from depth_unet.data.archive import open_archive
 from depth_unet.data.dataset import DataOptions, DepthData
+from depth_unet.data.depth_map import DepthMap, is_depth_map, parse_depth
 from depth_unet.data.layout import Layout
 from depth_unet.data.nyu import NYU
 from depth_unet.data.origin import ORIGIN_FILE, OWN_RECORDINGS, Origin, parse_origin
+from depth_unet.data.pairs import Patterns, find_pairs
 from depth_unet.data.sample import DepthSample, SampleError
-from depth_unet.images import SUFFIXES, read_photo, to_tensor
+from depth_unet.images import Photo, read_photo, to_tensor
+from depth_unet.reading import parse_camera, parse_json
 
 CAMERA_FILE = "camera.json"
-UNIT_KEY = "metres_per_unit"
+UNIT_KEY, PAIRS_KEY = "metres_per_unit", "pairs"  # of camera.json, besides the camera
 METRES_PER_UNIT = 0.001  # of integer depth maps without another unit
 LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU}
+SAME_ASPECT = 0.01  # largest relative difference of two aspect ratios that count as the same
+_LOOKED_AT = 8  # depth maps that are looked at for their origin
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
+_ORIENTATION = 0x0112  # EXIF
+
+Shape = tuple[int, int]  # (height, width) in pixels
 
 
 def parse_unit(text: str | float) -> float:
@@ -32,9 +39,10 @@ def parse_unit(text: str | float) -> float:
     Raises:
         ValueError: not a positive number.
     """
+    steps, slash, of = str(text).partition("/")
     try:
-        unit = float(Fraction(str(text)))
-    except (ValueError, ZeroDivisionError, OverflowError):
+        unit = float(steps) / float(of if slash else 1)
+    except (ValueError, ZeroDivisionError):
         unit = 0.0
     if not 0 < unit < float("inf"):
         raise ValueError(f"metres per unit must be a positive number or fraction, e.g. 0.001 or 1/5000, not {text!r}")
@@ -42,13 +50,18 @@ def parse_unit(text: str | float) -> float:
 
 
 class RgbdFolder(DepthData):
-    """Pictures with depth maps of the same size.
+    """Pictures with depth maps.
 
-    A depth map is found beside its picture, as NAME.png/.npy next to NAME.jpg or as NAME_depth.png/.npy, or in a
-    folder `depth` next to the picture's folder (`rgb`, `image`, `images` or `color`). .npy of floats are in metres;
-    0, NaN and infinity mean "not measured". A file camera.json holds the fields of `Camera` and may hold
-    `metres_per_unit`; it applies to the folder that it lies in and to those below. A file origin.json in the root
-    holds an `Origin`.
+    A depth map is found beside its picture, as NAME.png/.npy/.npz next to NAME.jpg or as NAME_depth.png/.npy/.npz, or
+    in a folder `depth` or `depths` next to the picture's folder (`rgb`, `image`, `images` or `color`), in any case of
+    letters; or by `pairs`. Arrays of floats are in metres; 0, NaN, infinity, and 65535 in 16-bit files, mean "not
+    measured". A picture that is larger than its depth map, and of the same aspect within 1 %, is shrunk to it. A
+    depth map of the shape that a turned picture (EXIF) is stored in is turned with it; one of the upright shape is
+    not.
+
+    A file camera.json holds the fields of `Camera` and may hold `metres_per_unit` and `pairs`; it applies to the
+    folder that it lies in and to those below. A file origin.json in the root holds an `Origin`. Predictions that this
+    package saved have their own cameras.
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.
@@ -58,10 +71,11 @@ class RgbdFolder(DepthData):
         layout: "nyu" for frames of NYU Depth V2: the Kinect's camera, the white frame around a picture is invalid,
             and scoring counts the Eigen crop; "plain" for everything else.
         origin: of a folder or tar without origin.json.
+        pairs: `Patterns` of the names of pictures and depth maps where camera.json has none; None: the usual names.
 
     Raises:
         FileNotFoundError: no such path, or no pair in it.
-        ValueError: not a readable tar, unknown layout, unusable camera.json or origin.json.
+        ValueError: not a readable tar, unknown layout, unusable camera.json, origin.json or `pairs`.
     """
 
     kind, parts = "rgbd", tuple(name for name, layout in LAYOUTS.items() if layout)
@@ -78,8 +92,8 @@ class RgbdFolder(DepthData):
     @classmethod
     def open(cls, path: str, part: str, split: str, options: DataOptions) -> "RgbdFolder":
         """See `DepthData`."""
-        unit, origin = options.metres_per_unit, options.origin
-        return cls(path, metres_per_unit=unit, layout=part or "plain", origin=origin)
+        unit, origin, pairs = options.metres_per_unit, options.origin, options.pairs
+        return cls(path, metres_per_unit=unit, layout=part or "plain", origin=origin, pairs=pairs)
 
     def __init__(
         self,
@@ -88,24 +102,36 @@ class RgbdFolder(DepthData):
         metres_per_unit: float | None = None,
         layout: str = "plain",
         origin: Origin | None = None,
+        pairs: tuple[str, str] | None = None,
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
-        self._files = _Tar(Path(path)) if Path(path).is_file() else _Folder(Path(path))
-        self.pairs = _find_pairs(self._files.names)
-        if not self.pairs:
-            raise FileNotFoundError(
-                f"no pair of picture and depth map in {path}: expected NAME.jpg beside NAME.png, NAME.npy, "
-                "NAME_depth.png or NAME_depth.npy, or folders rgb/ and depth/"
-            )
         self.metres_per_unit = METRES_PER_UNIT if metres_per_unit is None else parse_unit(metres_per_unit)
         self.camera = camera
         self.layout = LAYOUTS[layout]
-        self.origins = (self._read_origin() or (self.layout.origin if self.layout else origin or OWN_RECORDINGS),)
+        self._archive = open_archive(Path(path))
+        self.cameras: dict[PurePosixPath, Camera] = {}
+        self.units: dict[PurePosixPath, float] = {}
+        patterns = {PurePosixPath(): Patterns.checked(pairs)} if pairs else {}
+        self._read_cameras(patterns)
+        self.pairs = self._find_pairs(patterns)
+        if not self.pairs:
+            shown = " or ".join(f"{each.picture} with {each.depth}" for each in patterns.values())
+            raise FileNotFoundError(
+                f"no pair of picture and depth map in {path}: expected "
+                + (shown or "NAME.jpg beside NAME.png, NAME.npy, NAME_depth.png or NAME_depth.npy, or rgb/ and depth/")
+            )
         if self.layout:
             self.rule, self.mask = self.layout.rule, self.layout.mask
-        self.cameras, self.units = self._read_cameras()
-        self.hints = self._hints()
+        models, looked_at = self._models()
+        known = self._read_origin() or (self.layout.origin if self.layout else origin)
+        if known or not models:
+            self.origins = (known or OWN_RECORDINGS,)
+        else:
+            recorded = (OWN_RECORDINGS,) if None in models else ()
+            named = (Origin(f"predictions of {model}", terms="those of the model") for model in models if model)
+            self.origins = (*recorded, *named)
+        self.hints = self._hints(models, looked_at)
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -113,46 +139,73 @@ class RgbdFolder(DepthData):
 
     def key(self, index: int) -> str:
         """The picture's name in the folder or tar, without suffix."""
-        return str(PurePosixPath(self.pairs[index][0]).with_suffix(""))
+        name = str(PurePosixPath(self.pairs[index][0]).with_suffix(""))
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # names may be of another encoding
 
     def files(self, index: int) -> list[Path]:
         """The pair's own two files, or the tar that holds them."""
-        return self._files.paths(self.pairs[index])
+        return self._archive.paths(self.pairs[index])
+
+    def _find_pairs(self, patterns: dict[PurePosixPath, Patterns]) -> list[tuple[str, str]]:
+        places = self._archive.places
+        pairs = find_pairs(
+            places, patterns, lambda name: is_depth_map(self._archive.head(name)), self._archive.read_text
+        )
+        # Once each, though links may lead to a file under several names.
+        unique = {tuple(places.get(name, name) for name in pair): pair for pair in reversed(pairs)}
+        return sorted(unique.values())
 
     def _read_origin(self) -> Origin | None:
-        if ORIGIN_FILE not in self._files.names:
-            return None
-        return parse_origin(self._files.read(ORIGIN_FILE), ORIGIN_FILE)
+        name = next((name for name in self._archive.places if name.lower() == ORIGIN_FILE), None)
+        return None if name is None else parse_origin(self._archive.read_text(name), ORIGIN_FILE)
 
-    def _read_cameras(self) -> tuple[dict[PurePosixPath, Camera], dict[PurePosixPath, float]]:
-        """Cameras and units of the folders that have a camera.json."""
-        cameras, units = {}, {}
-        for name in sorted(self._files.names):
+    def _read_cameras(self, patterns: dict[PurePosixPath, Patterns]) -> None:
+        """Read every camera.json: cameras, units and patterns by folder."""
+        for name in sorted(self._archive.places):
             folder = PurePosixPath(name).parent
-            if PurePosixPath(name).name == CAMERA_FILE:
-                try:
-                    values = json.loads(self._files.read(name))
-                    unit = values.pop(UNIT_KEY, None) if isinstance(values, dict) else None
-                    if unit is not None:
-                        units[folder] = parse_unit(unit)
-                    if values or unit is None:  # a file may hold the unit alone
-                        camera = Camera.from_dict(values)
-                        cameras[folder] = camera.checked(camera.width, camera.height)
-                except (ValueError, RecursionError) as error:
-                    raise ValueError(f"{name} cannot be used: {error}") from error
-        return cameras, units
+            if PurePosixPath(name).name.lower() != CAMERA_FILE:
+                continue
+            try:
+                values = parse_json(self._archive.read_text(name))
+                extras = (values.pop(UNIT_KEY, None), values.pop(PAIRS_KEY, None)) if isinstance(values, dict) else ()
+                for extra, found, parse in zip(
+                    extras, (self.units, patterns), (parse_unit, Patterns.checked), strict=False
+                ):
+                    if extra is not None:
+                        found[folder] = parse(extra)
+                if values or all(extra is None for extra in extras):  # a file may hold these alone
+                    self.cameras[folder] = parse_camera(values)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{name} cannot be used: {error}") from error
 
-    def _hints(self) -> tuple[str, ...]:
-        folders = {part.lower() for part in (*self._files.folders, *PurePosixPath(self.pairs[0][0]).parts[:-1])}
-        if self.layout or "nyu" not in folders or self.origins != (OWN_RECORDINGS,):
-            return ()
-        try:
-            with _opened(self._files.read(self.pairs[0][0]), self.pairs[0][0]) as image:
-                is_kinect = image.size == (NYU.camera.width, NYU.camera.height)
-        except (OSError, ValueError):
-            return ()  # named when the pair is read
-        text = "640x480 pictures in a folder named nyu: if they are frames of NYU Depth V2, name them rgbd/nyu:PATH"
-        return (text,) if is_kinect else ()
+    def _models(self) -> tuple[dict[str | None, int], int]:
+        """How many of the depth maps that are looked at this package predicted, by model; None: recorded ones."""
+        chosen = sorted({int(index) for index in np.linspace(0, len(self) - 1, _LOOKED_AT).round()})
+        found: list[str | None] = []
+        for index in chosen:
+            try:
+                about = self._read_depth(self.pairs[index][1]).about
+            except (OSError, ValueError):
+                continue  # named when the pair is read
+            found.append(f"{about.get('model') or 'an unnamed model'}"[:80] if about else None)
+        models = {model: found.count(model) for model in dict.fromkeys(found)}
+        return (models if set(models) - {None} else {}), len(found)
+
+    def _hints(self, models: dict[str | None, int], looked_at: int) -> tuple[str, ...]:
+        hints = [
+            f"predictions of {model}, not measurements: {count} of {looked_at} depth maps looked at"
+            for model, count in models.items()
+            if model
+        ]
+        folders = {part.lower() for part in (*self._archive.folders, *PurePosixPath(self.pairs[0][0]).parts[:-1])}
+        if not self.layout and "nyu" in folders and self.origins == (OWN_RECORDINGS,):
+            try:
+                photo, _ = _read_picture(self._archive.read(self.pairs[0][0]), self.pairs[0][0])
+            except (OSError, ValueError):
+                return tuple(hints)  # named when the pair is read
+            if (photo.width, photo.height) == (NYU.camera.width, NYU.camera.height):
+                hints.append("640x480 pictures in a folder named nyu: frames of NYU Depth V2 are named rgbd/nyu:PATH")
+        return tuple(hints)
 
     def __getitem__(self, index: int) -> DepthSample:
         """One sample; its key is the picture's name without suffix.
@@ -163,41 +216,89 @@ class RgbdFolder(DepthData):
         picture, depth_name = self.pairs[index]
         key = self.key(index)
         try:
-            with _opened(self._files.read(picture), picture) as image:
-                photo = read_photo(image)
-            depth = self._read_depth(depth_name)
-        except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
+            photo, orientation = _read_picture(self._archive.read(picture), picture)
+            depth, about = self._read_depth(depth_name)
+            upright = (photo.height, photo.width)
+            stored = upright[::-1] if orientation >= 5 else upright
+            is_stored = _is_stored(depth.shape, upright, stored) and not about  # predictions are upright
+            depth = turned_upright(depth, orientation) if is_stored else depth
+            height, width = depth.shape
+            if about:
+                camera = parse_camera(about["camera"]).checked(width, height)
+            elif camera := self._camera(picture):
+                camera = _fitted(camera, upright, stored, orientation, is_stored).resize(width, height)
+            elif photo.focal_35mm:
+                camera = Camera.from_focal_35mm(width, height, photo.focal_35mm)
+            else:
+                camera = Camera.assumed(width, height)
+        except (OSError, ValueError) as error:
             raise SampleError(f"{key}: {error}") from error
-        height, width = photo.height, photo.width
-        if depth.shape != (height, width):
-            raise SampleError(f"{key}: depth map {depth.shape} does not fit the picture {(height, width)}")
-        camera = self.camera or _nearest(self.cameras, picture) or (self.layout.camera if self.layout else None)
-        if camera is not None:
-            camera = camera.resize(width, height)
-        elif photo.focal_35mm:
-            camera = Camera.from_focal_35mm(width, height, photo.focal_35mm)
-        else:
-            camera = Camera.assumed(width, height)
-        target = torch.from_numpy(depth)[None]
-        image = to_tensor(photo.image, (height, width))
+        image, target = to_tensor(photo.image, (height, width)), torch.from_numpy(np.ascontiguousarray(depth))[None]
         if self.layout is not None:
             return self.layout.sample(image, target, camera, key)
         return DepthSample.checked(image, target, torch.ones_like(target, dtype=torch.bool), camera, key)
 
-    def _read_depth(self, name: str) -> np.ndarray:
-        content = self._files.read(name)
-        if name.endswith(".npy"):
-            depth = np.load(io.BytesIO(content), allow_pickle=False)
-        else:
-            with _opened(content, name) as image:
-                if image.mode not in ("I;16", "I;16B", "I"):
-                    raise ValueError(f"{name} is a picture of mode {image.mode}, not a 16-bit depth map")
-                depth = np.array(image)
-        if depth.ndim == 3 and depth.shape[2] == 1:
-            depth = depth[:, :, 0]
-        is_integer = np.issubdtype(depth.dtype, np.integer)
-        scale = (_nearest(self.units, name) or self.metres_per_unit) if is_integer else 1.0
-        return depth.astype(np.float32) * np.float32(scale)
+    def _camera(self, picture: str) -> Camera | None:
+        return self.camera or _nearest(self.cameras, picture) or (self.layout.camera if self.layout else None)
+
+    def _read_depth(self, name: str) -> DepthMap:
+        beside = str(PurePosixPath(name).with_suffix(".json"))
+        text = (
+            self._archive.read_text(beside)
+            if name.lower().endswith(".npy") and beside in self._archive.places
+            else None
+        )
+        return parse_depth(self._archive.read(name), name, _nearest(self.units, name) or self.metres_per_unit, text)
+
+
+def turned_upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Values (H, W) of a stored picture, turned or mirrored as its EXIF orientation (1 to 8) asks.
+
+    Example:
+        >>> turned_upright(np.array([[1, 2, 3]]), 6).tolist()
+        [[1], [2], [3]]
+    """
+    values = values.T if orientation >= 5 else values
+    values = values[:, ::-1] if orientation in (2, 3, 6, 7) else values
+    return values[::-1] if orientation in (3, 4, 7, 8) else values
+
+
+def _is_stored(shape: Shape, upright: Shape, stored: Shape) -> bool:
+    """Whether a depth map belongs to the picture as it is stored; where both are possible, it does.
+
+    Raises:
+        ValueError: it belongs to neither.
+    """
+    fits = []  # 2: equal, 1: the picture is larger, 0: neither
+    for size in (stored, upright):
+        is_smaller = shape[0] <= size[0] and shape[1] <= size[1] and _same_aspect(shape, size)
+        fits.append(2 if shape == size else int(is_smaller))
+    if not any(fits):
+        raise ValueError(
+            f"a depth map of {shape[1]}x{shape[0]} does not fit the picture of {upright[1]}x{upright[0]}: it must have "
+            "the same aspect and be no larger"
+        )
+    return fits[0] >= fits[1]
+
+
+def _fitted(camera: Camera, upright: Shape, stored: Shape, orientation: int, is_stored: bool) -> Camera:
+    """The camera of the upright picture, from that of the picture as stored or of the upright one.
+
+    Raises:
+        ValueError: it is of a picture of another shape.
+    """
+    shape = (camera.height, camera.width)
+    fits_upright, fits_stored = _same_aspect(shape, upright), _same_aspect(shape, stored)
+    if not fits_upright and not fits_stored:
+        raise ValueError(
+            f"a camera of {camera.width}x{camera.height} pixels does not fit the picture of {upright[1]}x{upright[0]}: "
+            "give that of these pictures in camera.json"
+        )
+    return camera.transpose(orientation) if fits_stored and (is_stored or not fits_upright) else camera
+
+
+def _same_aspect(shape: Shape, other: Shape) -> bool:
+    return abs(shape[1] * other[0] / (shape[0] * other[1]) - 1) <= SAME_ASPECT
 
 
 def _nearest(by_folder: dict[PurePosixPath, Any], name: str) -> Any | None:
@@ -205,75 +306,17 @@ def _nearest(by_folder: dict[PurePosixPath, Any], name: str) -> Any | None:
     return next((by_folder[folder] for folder in PurePosixPath(name).parents if folder in by_folder), None)
 
 
-class _Folder:
-    """Files below a folder, by their path relative to it."""
+def _read_picture(content: bytes, name: str) -> tuple[Photo, int]:
+    """A picture and its EXIF orientation, 1 to 8.
 
-    def __init__(self, root: Path) -> None:
-        if not root.is_dir():
-            raise FileNotFoundError(f"no folder or tar at {root}")
-        self.root = root
-        self.folders = root.resolve().parts
-        found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-        self.names = {name.as_posix() for name in found if not _is_hidden(name)}
-
-    def paths(self, names: tuple[str, ...]) -> list[Path]:
-        return [self.root / name for name in names]
-
-    def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
-
-
-class _Tar:
-    """Files in an uncompressed tar, read where they lie; safe to share between worker processes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folders = ()
-        try:
-            with tarfile.open(path, "r:") as archive:
-                # Some archives call their files ./NAME.
-                found = ((PurePosixPath(member.name), member) for member in archive if member.isfile())
-                self.places = {str(name): (m.offset_data, m.size) for name, m in found if not _is_hidden(name)}
-        except tarfile.TarError as error:
-            raise ValueError(f"{path.name} is not an uncompressed tar: {error}") from error
-        self.names = set(self.places)
-
-    def paths(self, names: tuple[str, ...]) -> list[Path]:
-        return [self.path]
-
-    def read(self, name: str) -> bytes:
-        offset, size = self.places[name]
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            content = file.read(size)
-        if len(content) != size:
-            raise OSError(f"{name} is cut off in {self.path.name}")
-        return content
-
-
-def _is_hidden(name: PurePath) -> bool:
-    return any(part.startswith(".") for part in name.parts)
-
-
-def _opened(content: bytes, name: str) -> Image.Image:
+    Raises:
+        ValueError: not a picture, or damaged.
+    """
     try:
-        return Image.open(io.BytesIO(content))
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            return read_photo(image), orientation if orientation in range(1, 9) else 1
     except UnidentifiedImageError:  # whose own words name an object in memory
         raise ValueError(f"{name} is not a picture in a known format") from None
-
-
-def _find_pairs(names: set[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for name in sorted(names):
-        picture = PurePosixPath(name)
-        if picture.suffix.lower() not in SUFFIXES or picture.stem.endswith("_depth"):
-            continue
-        candidates = [picture.with_name(f"{picture.stem}_depth{suffix}") for suffix in (".png", ".npy")]
-        candidates += [picture.with_suffix(suffix) for suffix in (".png", ".npy")]
-        if picture.parent.name in ("rgb", "image", "images", "color"):
-            folder = picture.parent.parent / "depth"
-            candidates += [folder / f"{picture.stem}{suffix}" for suffix in (".png", ".npy")]
-        found = next((str(c) for c in candidates if str(c) in names and c != picture), None)
-        if found is not None:
-            pairs.append((name, found))
-    return pairs
+    except Exception as error:  # decoders raise errors of many classes
+        raise ValueError(f"{name} cannot be read: {error}") from error

@@ -8,6 +8,7 @@ can stream them; `ShardDataset` reads sample `index` with one access.
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,18 +16,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from depth_unet.camera import Camera
 from depth_unet.data.dataset import DataOptions, DepthData
 from depth_unet.data.diode import DiodeDataset
 from depth_unet.data.nyu import NYU
 from depth_unet.data.origin import EARLIER_MODEL, OWN_RECORDINGS, Origin
 from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.data.scoring import RULES, WHOLE_FRAME
-from depth_unet.images import read_photo, to_tensor
+from depth_unet.images import MAX_PIXELS
+from depth_unet.reading import parse_camera, parse_json, read_json
 
 MANIFEST = "dataset.json"
 FORMAT = "depth_unet shards 1"
 PARTS = ("jpg", "depth.png", "json")
+_SHARD = re.compile(r"\w[\w.-]*\.tar")
 # What version 0.1.0 wrote for an origin, here and in the run.json of a training run.
 ORIGINS_OF_0_1 = {
     "nyu_depth_v2": NYU.origin,
@@ -83,14 +85,35 @@ def encode_sample(sample: DepthSample, quality: int = 92) -> dict[str, bytes]:
 
 
 def decode_sample(picture: bytes, depth: bytes, about: bytes) -> DepthSample:
-    """The inverse of `encode_sample`, as far as a JPEG can be."""
-    described = json.loads(about)
-    with Image.open(io.BytesIO(picture)) as image:
-        photo = read_photo(image)
-    with Image.open(io.BytesIO(depth)) as image:
-        metres, valid = decode_depth(np.asarray(image))
-    image = to_tensor(photo.image, (photo.height, photo.width))
-    return DepthSample(image, metres, valid, Camera.from_dict(described["camera"]), described["key"])
+    """The inverse of `encode_sample`, as far as a JPEG can be.
+
+    Raises:
+        ValueError: not what `encode_sample` writes, or damaged.
+    """
+    described = parse_json(about)
+    if not isinstance(described, dict) or not isinstance(described.get("key"), str):
+        raise ValueError("its .json has no key")
+    key = described["key"]
+    pixels = _decoded(picture, "JPEG", "RGB")
+    metres, valid = decode_depth(_decoded(depth, "PNG", "I;16"))
+    height, width = pixels.shape[:2]
+    camera = parse_camera(described.get("camera")).checked(width, height)
+    image = torch.from_numpy(pixels).permute(2, 0, 1).float().div_(255)
+    return DepthSample.checked(image, metres, valid, camera, key)
+
+
+def _decoded(content: bytes, kind: str, mode: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(content), formats=(kind,)) as image:
+            if image.mode != mode or image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"a {kind} of mode {image.mode} and {image.width}x{image.height} pixels is not prepared data"
+                )
+            return np.array(image)
+    except ValueError:
+        raise
+    except Exception as error:  # decoders raise errors of many classes
+        raise ValueError(f"its {kind} is damaged ({type(error).__name__})") from error
 
 
 class ShardDataset(DepthData):
@@ -128,17 +151,14 @@ class ShardDataset(DepthData):
         self.rule = RULES[rule]
         self.shards: list[str] = splits[split]
         keys: list[str] = []
-        places: list[list[int]] = []
+        places: list[np.ndarray] = []
         for number, shard in enumerate(self.shards):
-            index = json.loads((self.root / index_name(shard)).read_bytes())
-            size = (self.root / shard).stat().st_size
-            if size != index["bytes"]:
-                raise ValueError(f"{shard} has {size} bytes instead of {index['bytes']}: copy or prepare it again")
-            keys += index["keys"]
-            places += [[number, *place] for place in index["places"]]
+            found, where = _read_index(self.root / index_name(shard), self.root / shard)
+            keys += found
+            places.append(np.insert(where, 0, number, axis=1))
         self.keys = keys
         # One array, which reading processes share, instead of many small objects, which they would copy.
-        self.places = np.array(places, np.int64).reshape(-1, 1 + 2 * len(PARTS))
+        self.places = np.concatenate(places) if places else np.empty((0, 1 + 2 * len(PARTS)), np.int64)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -169,7 +189,9 @@ class ShardDataset(DepthData):
                 raise ValueError(f"{self.shards[shard]} is cut off")
             files = (content[start - begin : start - begin + size] for start, size in zip(starts, sizes, strict=True))
             return decode_sample(*files)
-        except (OSError, SyntaxError, ValueError, KeyError) as error:
+        except SampleError:
+            raise
+        except (OSError, ValueError) as error:
             raise SampleError(f"{self.keys[index]}: {error}") from error
 
 
@@ -181,15 +203,52 @@ def read_manifest(root: Path) -> dict[str, Any]:
         ValueError: of another format, or preparing did not finish.
     """
     try:
-        manifest = json.loads((root / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        manifest = read_json(root / MANIFEST)
+    except FileNotFoundError:
         raise FileNotFoundError(f"no prepared data in {root}: write them with python -m train.prepare") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else manifest
         raise ValueError(f"{root / MANIFEST} has the format {found!r}, this version reads {FORMAT!r}")
-    if not manifest["finished"]:
+    if manifest.get("finished") is not True:
         raise ValueError(f"{root} is not fully prepared: run the same train.prepare command again")
+    splits = manifest.get("splits")
+    shards = [name for names in splits.values() for name in names] if _is_table(splits) else [None]
+    if not all(isinstance(name, str) and _SHARD.fullmatch(name) for name in shards):
+        raise ValueError(f"{root / MANIFEST} does not list shards by split: prepare the data again")
     return manifest
+
+
+def _is_table(values: Any) -> bool:
+    return isinstance(values, dict) and all(isinstance(each, list) for each in values.values())
+
+
+def _read_index(path: Path, shard: Path) -> tuple[list[str], np.ndarray]:
+    """Keys of a shard's samples, and (N, 2 * parts) int64, first byte and size of each of their files.
+
+    Raises:
+        FileNotFoundError: no such shard, or no index beside it.
+        ValueError: the shard is cut off, or the index is not one of it.
+    """
+    index = read_json(path)
+    if not shard.is_file():
+        raise FileNotFoundError(f"there is no {shard.name} in {shard.parent}: copy or prepare it again")
+    size = shard.stat().st_size
+    if not isinstance(index, dict) or index.get("bytes") != size:
+        expected = index.get("bytes") if isinstance(index, dict) else None
+        raise ValueError(f"{shard.name} has {size} bytes instead of {expected}: copy or prepare it again")
+    keys, listed = index.get("keys"), index.get("places")
+    try:
+        places = np.array(listed or np.empty((0, 2 * len(PARTS)), np.int64))
+        starts, ends = places[:, ::2], places[:, ::2] + places[:, 1::2]
+        follows = (starts[:, 1:] >= ends[:, :-1]).all() and (starts[:, 0] >= 0).all() and (places[:, 1::2] >= 0).all()
+        is_right = places.shape == (len(keys), 2 * len(PARTS)) and places.dtype == np.int64 and follows
+        is_right = is_right and (ends <= size).all() and isinstance(keys, list)
+        is_right = is_right and all(isinstance(key, str) for key in keys)
+    except (ValueError, TypeError, IndexError, OverflowError):  # other things than a table of integers
+        is_right = False
+    if not is_right:
+        raise ValueError(f"{path.name} does not fit {shard.name}: copy or prepare it again")
+    return keys, places
 
 
 class _About(NamedTuple):
@@ -200,7 +259,23 @@ class _About(NamedTuple):
 
 
 def _about(manifest: dict[str, Any], split: str) -> _About:
-    """How a split is scored and where it comes from, also from a manifest of version 0.1.0."""
+    """How a split is scored and where it comes from, also from a manifest of version 0.1.0.
+
+    Raises:
+        ValueError: the manifest does not say, or names what is not known.
+    """
+    try:
+        about = _described(manifest, split)
+        if about.rule not in RULES or not isinstance(about.mask, str):
+            raise ValueError(f"there is no scoring rule {about.rule!r}")
+        return about
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{MANIFEST} does not describe the split {split!r} ({error}): prepare the data again"
+        ) from error
+
+
+def _described(manifest: dict[str, Any], split: str) -> _About:
     if "rules" in manifest:
         origins = tuple(map(Origin.from_dict, manifest["origins"]))
         return _About(manifest["rules"][split], manifest["masks"][split], origins, ())

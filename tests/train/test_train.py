@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import importlib.util
 import json
 import math
 import os
@@ -36,11 +37,13 @@ from train.loop import fit
 from train.network import set_drop_path
 from train.run import BEST, TrainingError
 from train.schedule import learning_rate
+from train.usable import check_training
 
 ROOT = Path(__file__).parents[2]
 MODEL = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[32, 64], dropout=0.2)
 RUN = TrainConfig(epochs=2, batch_size=2, learning_rate=3e-3, ema_decay=0.9, frozen_norm=False)
 ONE_EPOCH = replace(RUN, epochs=1)
+NOT_INSTALLED = [name for name in ("tensorboard", "trackio") if importlib.util.find_spec(name) is None]
 TINY_NETWORK = ["--encoder", "mobilenet_v2", "--decoder-channels", *"88888", "--input-size", "32x64"]
 
 
@@ -417,25 +420,64 @@ def test_skip_bad_goes_on_and_counts(data: RgbdFolder, tmp_path: Path, capsys: p
     assert "2 samples could not be read" in capsys.readouterr().out
 
 
-def test_skip_bad_holds_for_validation(data: RgbdFolder, tmp_path: Path) -> None:
-    spoilt = Spoilt(data, {6: unreadable})
-    with pytest.raises(SampleError, match="0006"):
-        run(spoilt, tmp_path / "strict", ONE_EPOCH)
-    rows = run(spoilt, tmp_path / "lenient", ONE_EPOCH, skip_bad=True)
-    assert len(rows) == 1 and math.isfinite(rows[-1]["val_abs_rel"])
+@pytest.mark.parametrize("change", [unreadable, too_far])
+def test_a_bad_validation_frame_costs_one_frame(
+    data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture, change: Callable
+) -> None:
+    """Whatever --skip-bad is: an epoch of training is not thrown away for it."""
+    rows = run(Spoilt(data, {6: change}), tmp_path)
+    printed = capsys.readouterr().out
+    assert len(rows) == 2 and all(math.isfinite(row["val_abs_rel"]) for row in rows)
+    assert printed.count("not scored: 0006: ") == printed.count("scored 1 of 2 frames") == 1  # once in the run
+    assert [row["val_missed"] for row in rows] == [1, 1] and [row["skipped"] for row in rows] == [0, 0]
+    with (tmp_path / "history.csv").open() as file:
+        assert [row["val_missed"] for row in csv.DictReader(file)] == ["1", "1"]
+    assert json.loads((tmp_path / "run.json").read_text())["best"]["val_missed"] == 1
 
 
-def test_nothing_in_range_is_a_bad_sample_too(data: RgbdFolder, tmp_path: Path) -> None:
-    with pytest.raises(SampleError, match="0007"):
-        run(Spoilt(data, {7: too_far}), tmp_path / "strict", ONE_EPOCH)
-    assert len(run(Spoilt(data, {7: too_far}), tmp_path / "lenient", ONE_EPOCH, skip_bad=True)) == 1
+def test_every_validation_counts_its_own(data: RgbdFolder, tmp_path: Path) -> None:
+    whole, spoilt = Part(data, range(6, 8)), Part(Spoilt(data, {7: unreadable}), range(6, 8))
+    (row,) = fit(new_model(), Part(data, range(6)), [whole, spoilt], ONE_EPOCH, tmp_path)
+    assert (row["val_missed"], row["val2_missed"]) == (0, 1)
 
 
 def test_nothing_at_all_that_can_be_read(data: RgbdFolder, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training sample"):
         run(Spoilt(data, dict.fromkeys(range(6), unreadable)), tmp_path / "train", skip_bad=True)
-    with pytest.raises(TrainingError, match="no validation sample"):
-        run(Spoilt(data, {6: unreadable, 7: unreadable}), tmp_path / "val", skip_bad=True)
+    for change in (unreadable, too_far):  # before the first step
+        with pytest.raises(TrainingError, match="no validation sample .*0007"):
+            run(Spoilt(data, {6: change, 7: change}), tmp_path / change.__name__)
+        assert not (tmp_path / change.__name__ / "last.safetensors").exists()
+
+
+def test_nothing_to_learn_from_stops(data: RgbdFolder, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"nothing to learn from: .* 0.3 to 12 m; check --metres-per-unit"):
+        run(Spoilt(data, dict.fromkeys(range(6), too_far)), tmp_path)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_the_one_usable_sample_among_many_is_found(data: RgbdFolder) -> None:
+    many = Part(Spoilt(data, dict.fromkeys(range(7), too_far)), [0] * 40)
+    with pytest.raises(TrainingError, match="nothing to learn from"):
+        check_training(many, MODEL)
+    many = Part(Spoilt(data, dict.fromkeys(range(7), too_far)), [0] * 23 + [7] + [0] * 30)  # not one of those spread
+    assert "0.0% of the pixels" in check_training(many, MODEL)[0]
+
+
+@pytest.mark.parametrize(("share", "noted"), [(0.02, True), (0.08, True), (0.3, False), (1.0, False)])
+def test_a_small_share_of_usable_pixels_is_noted(
+    data: RgbdFolder, tmp_path: Path, capsys: pytest.CaptureFixture, share: float, noted: bool
+) -> None:
+    def mostly_too_far(sample: DepthSample) -> DepthSample:
+        depth = torch.full_like(sample.depth, 500.0)
+        depth[:, :, : round(share * depth.shape[2])] = 2.0
+        return sample._replace(depth=depth)
+
+    run(Spoilt(data, dict.fromkeys(range(6), mostly_too_far)), tmp_path, ONE_EPOCH, stop_after_steps=1)
+    found = re.search(r"note: ([\d.]+)% of the pixels .* have a depth of 0.3 to 12 m", capsys.readouterr().out)
+    assert bool(found) == noted
+    if found:
+        assert float(found[1]) == pytest.approx(100 * share, abs=2)
 
 
 def test_a_training_sample_out_of_range_does_no_harm(data: RgbdFolder, tmp_path: Path) -> None:
@@ -469,6 +511,9 @@ def test_the_learning_rate_rises_and_falls(steps: int, warmup: float) -> None:
         {"colour": 1.0},
         {"flip": 2},
         {"mix": -0.1},
+        {"learning_rate": math.nan},
+        {"clip_norm": math.inf},
+        {"mare_weight": math.nan},
     ],
 )
 def test_a_wrong_option_is_named(wrong: dict) -> None:
@@ -532,6 +577,13 @@ def test_the_command_line_trains_on_rgbd_and_diode(
         (["--shares", "-1"], "at least 0"),
         (["--shares", "0"], "not all 0"),
         (["--shares", "nan"], "at least 0"),
+        (["--threads", "-3"], "--threads must be at least 0"),
+        (["--learning-rate", "nan"], "learning_rate must be a finite number"),
+        (["--pairs", "a.jpg", "{}.png"], "must share one or more {}"),
+        (["--pairs", "{}.gltf", "{}.png"], "must end in one of"),
+        (["--pairs", "rgb_{}.jpg", "depth_{}.png"], "no pair .* rgb_{}.jpg with depth_{}.png"),
+        *((["--tracker", name], f"--tracker {name} is not installed: pip install {name}") for name in NOT_INSTALLED),
+        (["--min-depth", "900", "--max-depth", "1000"], "nothing to learn from"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(
