@@ -116,12 +116,13 @@ def colour_indices(
     indices = np.empty((depth.shape[0], depth.shape[1] + bar.shape[1]), np.uint8)
     indices[:, depth.shape[1] :] = bar
     for place, part in strips(depth):
-        known = (part > 0) & (part < np.inf)
-        values = np.clip(part if known.all() else np.where(known, part, near), near, far)
-        values = (values - near) * (_STEPS / (far - near))
-        into = indices[place, : depth.shape[1]]
-        into[...] = np.minimum(values, _STEPS - 1)
-        into[~known] = _STEPS
+        complete = part.min() > 0 and part.max() < np.inf  # not for NaN
+        known = True if complete else (part > 0) & (part < np.inf)
+        values = np.clip(part if complete else np.where(known, part, near), near, far)
+        values -= near
+        values *= _STEPS / (far - near)
+        np.minimum(values, _STEPS - 1, out=values)
+        indices[place, : depth.shape[1]] = values if complete else np.where(known, values, _STEPS)
     greys = np.linspace(0, 255, _GREYS).round()[:, None].repeat(3, axis=1)
     palette = np.concatenate([(colours * 255).round(), [NO_DEPTH], greys])
     return indices, palette.astype(np.uint8).tobytes()

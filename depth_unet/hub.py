@@ -47,10 +47,13 @@ def find_files(
 
     Raises:
         FileNotFoundError: no such folder, repository, revision or file.
+        ValueError: a revision of a folder.
         ConnectionError: the hub cannot be reached and nothing is in the cache, or it refuses the token.
     """
     name = os.fspath(model)
     if Path(name).is_dir():
+        if revision is not None:
+            raise ValueError(f"{name} is a folder, which has no revision {revision!r}; leave the revision out")
         for file in wanted:
             if not (Path(name) / file).is_file():
                 inside = Path(name) / "best"

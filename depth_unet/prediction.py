@@ -239,12 +239,13 @@ class Prediction:
         }
         suffix = path.suffix.lower()
         if suffix in SOLID_SUFFIXES:
-            smaller = self._cut(near, far).shrink(_checked_longest(longest or _LONGEST[suffix]))
             from depth_unet import mesh  # only here: importing trimesh takes long
 
+            smaller = self.shrink(_checked_longest(_LONGEST[suffix] if longest is None else longest))
             if suffix in (".stl", ".3mf"):
                 solid = mesh.relief(smaller.depth, size_mm, relief_mm, base_mm, near, far, smoothing_mm)
             else:
+                smaller = smaller._cut(near, far)
                 image = image or self.image or smaller.colorize(scale_bar=False)
                 build = mesh.point_cloud if suffix == ".ply" else mesh.surface
                 solid = build(smaller.depth, smaller.camera, image)
