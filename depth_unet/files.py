@@ -307,6 +307,8 @@ def _read_header(start: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, Fortran order, type and offset of the data of a .npy file, from its first bytes."""
     file = io.BytesIO(start)
     version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise _Refused(f"is of the unknown version {version} of .npy files")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return *read(file), file.tell()
 
