@@ -146,6 +146,15 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
+def shrunk(image: Image.Image, longest: int) -> Image.Image:
+    """A copy with at most `longest` pixels along its longer side."""
+    scale = longest / max(image.size)
+    if scale >= 1:
+        return image.copy()
+    size = tuple(max(1, round(side * scale)) for side in image.size)
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
 def to_tensor(image: Image.Image, size: tuple[int, int]) -> torch.Tensor:
     """Resize an upright RGB image with antialiasing, to (3, height, width) float32 in [0, 1]."""
     height, width = size

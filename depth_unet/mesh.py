@@ -1,6 +1,7 @@
 """Depth maps as a point cloud or surface in metres, or as a printable relief in millimetres. Uses trimesh."""
 
 import io
+import zipfile
 
 import numpy as np
 from PIL import Image
@@ -12,10 +13,13 @@ except ImportError as error:
     raise ImportError(f'solids need {error.name}: pip install "depth_unet[solid]"') from error
 
 from depth_unet.camera import Camera
-from depth_unet.colorize import depth_range
+from depth_unet.colorize import chosen_range
+from depth_unet.files import MARK
 
 STEEPEST = 12.0  # metres of depth per metre across; depth edges are steeper, visible floors are not
 TEXTURE_LONGEST = 2048  # pixels; larger textures load slowly in a browser
+LARGEST_MM = 10_000
+SMALLEST_DEPTH = 1e-6  # metres; keeps the logarithm finite
 
 
 def point_cloud(depth: np.ndarray, camera: Camera, image: Image.Image) -> trimesh.PointCloud:
@@ -75,10 +79,7 @@ def surface(
     # In trimesh v = 1 is the upper edge of the image; its glTF export flips v.
     uv = np.stack([(columns + 0.5) / width, 1 - (rows + 0.5) / height], axis=1)
     material = PBRMaterial(
-        # Emission instead of colour: the photo already contains the light, and viewers must not shade it again.
-        baseColorFactor=[0, 0, 0, 255],
-        emissiveTexture=_texture(image),
-        emissiveFactor=[1.0, 1.0, 1.0],
+        baseColorTexture=_texture(image),
         metallicFactor=0.0,
         roughnessFactor=1.0,
         doubleSided=True,
@@ -96,39 +97,47 @@ def relief(
     size_mm: float = 100.0,
     relief_mm: float | None = None,
     base_mm: float = 2.0,
+    near: float | None = None,
+    far: float | None = None,
+    smoothing_mm: float = 0.0,
 ) -> trimesh.Trimesh:
     """Build a watertight plate for a 3-D printer, whose height is the negative logarithm of depth.
-
-    Depth is clipped to its 2nd and 98th percentile.
 
     Args:
         depth: (H, W) metres; pixels without depth are as low as the farthest ones.
         size_mm: longer side of the plate.
         relief_mm: height between the lowest and the highest point; by default a fifth of the longer side.
         base_mm: thickness below the lowest point.
+        near: metres of the highest point; by default the 2nd percentile.
+        far: metres of the lowest point; by default the 98th percentile.
+        smoothing_mm: standard deviation of a Gaussian that smooths the height; 0 for none.
 
     Returns:
         Solid in millimetres: x right, y up, z towards the viewer, from (0, 0, 0).
 
     Raises:
-        ValueError: a length is not positive, no pixel has depth, or fewer than 2 rows or columns.
+        ValueError: a length is out of range, no pixel has depth, near is not below far, or fewer than 2 rows or
+            columns.
     """
-    relief_mm = size_mm / 5 if relief_mm is None else relief_mm
-    for name, value in (("size_mm", size_mm), ("relief_mm", relief_mm), ("base_mm", base_mm)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be positive, not {value}")
+    lengths = {"size_mm": size_mm, "relief_mm": size_mm / 5 if relief_mm is None else relief_mm, "base_mm": base_mm}
+    for name, value in lengths.items():
+        if not 0 < value <= LARGEST_MM:
+            raise ValueError(f"{name} must be above 0 and at most {LARGEST_MM} mm, not {value}")
+    if not 0 <= smoothing_mm <= size_mm:
+        raise ValueError(f"smoothing_mm must be between 0 and size_mm, not {smoothing_mm}")
     height, width = depth.shape
     if height < 2 or width < 2:
         raise ValueError(f"a relief needs at least 2x2 pixels, not {width}x{height}")
     known = _known(depth)
-    near, far = depth_range(depth)
-    logarithm = np.log(np.clip(np.where(known, depth, far), near, far))
-    # Scaled to the values that occur, so that the relief has the requested height.
-    steps = logarithm.max() - logarithm
-    steps /= max(float(steps.max()), 1e-9)
+    near, far = chosen_range(depth, near, far)
+    logarithm = np.log(np.clip(np.where(known, depth, far), max(near, SMALLEST_DEPTH), max(far, SMALLEST_DEPTH)))
     pitch = size_mm / (max(height, width) - 1)
+    steps = _smoothed(logarithm.max() - logarithm, smoothing_mm / pitch)
+    # Scaled to the values that occur, so that the relief has the requested height.
+    steps -= steps.min()
+    steps /= max(float(steps.max()), 1e-9)
     x, y = np.meshgrid(np.arange(width) * pitch, np.arange(height - 1, -1, -1) * pitch)
-    top = np.stack([x, y, base_mm + relief_mm * steps], axis=-1).reshape(-1, 3)
+    top = np.stack([x, y, base_mm + lengths["relief_mm"] * steps], axis=-1).reshape(-1, 3)
 
     # The border pixels in order: right along the top, down, left along the bottom, up.
     grid = np.arange(height * width).reshape(height, width)
@@ -142,6 +151,50 @@ def relief(
     vertices = np.concatenate([top, below, [[(width - 1) * pitch / 2, (height - 1) * pitch / 2, 0.0]]])
     faces = np.concatenate([_grid_faces(height, width), *walls, bottom])
     return trimesh.Trimesh(vertices, faces, process=False)
+
+
+def encode(solid: trimesh.Trimesh | trimesh.PointCloud, kind: str) -> bytes:
+    """A solid as a file, with the mark by which this package recognises its own.
+
+    Args:
+        solid: as `point_cloud` returns it for ply, `surface` for glb, `relief` for stl and 3mf.
+        kind: "ply", "glb", "stl" or "3mf".
+    """
+    if kind == "glb":
+        return solid.export(file_type="glb", tree_postprocessor=_finish_gltf)
+    if kind == "ply":
+        solid = solid.copy()
+        solid.vertices = solid.vertices * (1, -1, -1)
+        comment = b"comment %s: metres, x right, y up, z towards the viewer\n" % MARK
+        return solid.export(file_type="ply").replace(b"\nelement", b"\n" + comment + b"element", 1)
+    if kind == "stl":
+        return (MARK + b": relief in millimetres, z up").ljust(80) + solid.export(file_type="stl")[80:]
+    solid = solid.copy()
+    solid.vertices = solid.vertices.round(4)  # written as decimal numbers
+    archive = io.BytesIO(solid.export(file_type="3mf"))
+    with zipfile.ZipFile(archive, "a") as file:
+        file.comment = MARK
+    return archive.getvalue()
+
+
+def _finish_gltf(tree: dict) -> None:
+    tree["asset"]["generator"] = MARK.decode()
+    # The photo already contains the light: viewers must not shade it again.
+    for material in tree["materials"]:
+        material["extensions"] = {"KHR_materials_unlit": {}}
+    tree["extensionsUsed"] = ["KHR_materials_unlit"]
+
+
+def _smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Convolve with a Gaussian along both axes; values beyond the border equal those at it."""
+    reach = int(np.ceil(3 * sigma))
+    if not reach:
+        return values
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    for _ in range(2):
+        padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
+        values = sum(weight * padded[k : k + len(values)] for k, weight in enumerate(weights / weights.sum())).T
+    return values
 
 
 def _known(depth: np.ndarray) -> np.ndarray:

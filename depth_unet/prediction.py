@@ -1,8 +1,10 @@
 """`Prediction`: a depth map in metres with its camera; measure in it, colour it, save it."""
 
+import math
 import os
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +13,12 @@ from PIL import Image
 
 from depth_unet import files
 from depth_unet.camera import Camera
-from depth_unet.colorize import colorize_depth, depth_range
+from depth_unet.colorize import colorize_depth, colour_indices, depth_range
 
 Pixel = tuple[int, int]  # x from the left, y from the top
-SOLID_SUFFIXES = (".ply", ".glb", ".stl")
+SOLID_SUFFIXES = (".ply", ".glb", ".stl", ".3mf")
+IMAGE_LONGEST = 2048  # pixels of `Prediction.image`; larger textures load slowly in a browser
+_LONGEST = {".ply": 1024, ".glb": 1024, ".stl": 400, ".3mf": 400}  # points; 400 are finer than a printer's nozzle
 
 
 class Summary(NamedTuple):
@@ -37,6 +41,7 @@ class Prediction:
         revision: its commit on the hub, or None.
         calibration: factor by which `calibrate` has scaled the predicted depth; 1 without calibration.
         camera_from: "given", "exif" or "assumed"; None if unknown.
+        image: the photo, at most 2048 pixels along its longer side, the colours of .ply and .glb; None after `load`.
 
     Example:
         >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
@@ -51,6 +56,7 @@ class Prediction:
     revision: str | None = None
     calibration: float = 1.0
     camera_from: str | None = None
+    image: Image.Image | None = field(default=None, repr=False)
 
     def colorize(
         self,
@@ -172,32 +178,56 @@ class Prediction:
         across = ((np.arange(columns) + 0.5) * width / columns).astype(int)
         return replace(self, depth=self.depth[np.ix_(down, across)], camera=self.camera.resize(columns, rows))
 
+    def _cut(self, near: float | None, far: float | None) -> "Prediction":
+        """Without the points outside of a range that was given."""
+        low, high = (0.0 if near is None else near), (math.inf if far is None else far)
+        if not low < high:
+            raise ValueError(f"near must be below far, not {near} and {far}")
+        if (low, high) == (0.0, math.inf):
+            return self
+        return replace(self, depth=np.where((self.depth >= low) & (self.depth <= high), self.depth, np.float32(0)))
+
     def save(
         self,
         path: str | os.PathLike,
         *,
         image: Image.Image | None = None,
+        longest: int | None = None,
+        near: float | None = None,
+        far: float | None = None,
         size_mm: float = 100.0,
-        longest: int = 1024,
+        relief_mm: float | None = None,
+        base_mm: float = 2.0,
+        smoothing_mm: float = 0.0,
+        warn: bool = True,
     ) -> Path:
         """Write the depth map in the format of the suffix; after an error an older file is unchanged.
 
         .png: 16-bit grey, millimetres; depth beyond 65.535 m becomes 0 (no depth), with a warning.
         .npy: float32 metres. .npz: `depth` as float32 metres, and `about` with camera, photo, model and calibration.
         .json: the content of `about` only, a sidecar for the file of the same name.
-        .ply: coloured point cloud, metres. .glb: textured surface, metres. .stl: printable relief, millimetres.
+        .ply: coloured point cloud, .glb: textured surface; both in metres, x right, y up, z towards the viewer.
+        .stl, .3mf: printable relief, millimetres.
 
         Args:
             path: file to write.
-            image: colours for .ply and .glb, usually the photo; by default the colours of the depth.
+            image: colours for .ply and .glb; by default `self.image`, without it the colours of the depth.
+            longest: maximum number of points along the longer side of a 3-D file; by default 1024 for .ply and .glb,
+                400 for .stl and .3mf.
+            near: metres; .ply and .glb leave nearer points out, and the relief is flat there.
+            far: metres; .ply and .glb leave farther points out, and the relief is flat there.
             size_mm: longer side of the relief.
-            longest: maximum number of points along the longer side of .ply, .glb and .stl.
+            relief_mm: height of the relief above its base; by default a fifth of the longer side.
+            base_mm: thickness below the lowest point of the relief.
+            smoothing_mm: standard deviation of a Gaussian that smooths the relief; 0 for none.
+            warn: warn of what the format cannot hold, see `lost`.
 
         Returns:
             The path written.
 
         Raises:
-            ValueError: another suffix, or a map without depth.
+            ValueError: another suffix, a map without depth, or a value that makes no sense.
+            ImportError: a 3-D file needs packages that are not installed.
             OSError: the file cannot be written.
         """
         path = Path(path)
@@ -209,25 +239,63 @@ class Prediction:
         }
         suffix = path.suffix.lower()
         if suffix in SOLID_SUFFIXES:
-            self._save_solid(path, suffix, image, size_mm, longest)
+            from depth_unet import mesh  # only here: importing trimesh takes long
+
+            smaller = self.shrink(_checked_longest(_LONGEST[suffix] if longest is None else longest))
+            if suffix in (".stl", ".3mf"):
+                solid = mesh.relief(smaller.depth, size_mm, relief_mm, base_mm, near, far, smoothing_mm)
+            else:
+                smaller = smaller._cut(near, far)
+                image = image or self.image or smaller.colorize(scale_bar=False)
+                build = mesh.point_cloud if suffix == ".ply" else mesh.surface
+                solid = build(smaller.depth, smaller.camera, image)
+            files.write_atomically(path, mesh.encode(solid, suffix[1:]))
         elif suffix in writers:
+            if warn and (lost := self.lost(suffix)):
+                warnings.warn(f"{path.name}: {lost}", stacklevel=2)
             writers[suffix](path, self.depth, self.about())
         else:
             known = ", ".join((*writers, *SOLID_SUFFIXES))
             raise ValueError(f"cannot save {path.name!r}: the suffix must be one of {known}")
         return path
 
-    def _save_solid(self, path: Path, suffix: str, image: Image.Image | None, size_mm: float, longest: int) -> None:
-        from depth_unet import mesh  # only here: importing trimesh takes long
+    def save_colors(
+        self,
+        path: str | os.PathLike,
+        cmap: str = "turbo",
+        near: float | None = None,
+        far: float | None = None,
+        scale_bar: bool = True,
+    ) -> Path:
+        """Write the picture of `colorize` as a PNG with a palette, much faster than Pillow does.
 
-        smaller = self.shrink(longest)
-        if suffix == ".stl":
-            solid = mesh.relief(smaller.depth, size_mm)
-        else:
-            image = smaller.colorize(scale_bar=False) if image is None else image
-            build = mesh.point_cloud if suffix == ".ply" else mesh.surface
-            solid = build(smaller.depth, smaller.camera, image)
-        files.write_atomically(path, solid.export(file_type=suffix[1:]))
+        Its text chunk "depth" holds `about`, by which `python -m depth_unet` recognises its own results.
+
+        Raises:
+            ValueError: as `colorize_depth`, or the suffix is not .png.
+            OSError: the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ValueError(f"cannot save {path.name!r}: the suffix must be .png")
+        indices, palette = colour_indices(self.depth, cmap, near, far, scale_bar)
+        files.write_atomically(
+            path, lambda file: file.writelines(files.encode_png(indices, self.about(), palette=palette))
+        )
+        return path
+
+    def lost(self, suffix: str) -> str | None:
+        """What a file with this suffix cannot hold, as a sentence; None if nothing is lost.
+
+        Example:
+            >>> Prediction(np.full((4, 6), 70.0, np.float32), Camera.from_fov(6, 4, 60)).lost(".png")
+            '24 pixels beyond 65.535 m are saved as 0 (no depth); use .npy or .npz to keep them'
+        """
+        beyond = files.count_beyond_png(self.depth) if suffix.lower() == ".png" else 0
+        if not beyond:
+            return None
+        metres = files.MILLIMETRES_MAX / 1000
+        return f"{beyond} pixels beyond {metres} m are saved as 0 (no depth); use .npy or .npz to keep them"
 
     @classmethod
     def load(cls, path: str | os.PathLike, mmap: bool = False) -> "Prediction":
@@ -239,7 +307,7 @@ class Prediction:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not a depth map, damaged, or its camera has another size.
+            ValueError: not a depth map, damaged, too large, or with a description that makes no sense.
 
         Example:
             >>> import tempfile
@@ -248,19 +316,12 @@ class Prediction:
             ...     Prediction.load(prediction.save(f"{folder}/room.npz")).name
             'room.jpg'
         """
-        depth, about = files.read_depth(Path(path), mmap)
-        height, width = depth.shape
-        known = "camera" in about
-        camera = Camera.from_dict(about["camera"]).checked(width, height) if known else Camera.assumed(width, height)
-        return cls(
-            depth,
-            camera,
-            name=about.get("photo"),
-            model=about.get("model"),
-            revision=about.get("revision"),
-            calibration=float(about.get("calibration", 1.0)),
-            camera_from=about.get("camera_from") if known else "assumed",
-        )
+        path = Path(path)
+        depth, about = files.read_depth(path, mmap)
+        try:
+            return cls(depth, **_described(about, *depth.shape))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"the description of {path.name} cannot be used: {error}") from error
 
     def about(self) -> dict[str, Any]:
         """Everything except the depth, for JSON."""
@@ -273,3 +334,32 @@ class Prediction:
             "revision": self.revision,
             "calibration": self.calibration,
         }
+
+
+def _described(about: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    """The other fields of a `Prediction` from its description."""
+    if about.get("unit", "metre") != "metre":
+        raise ValueError(f"the unit must be metre, not {about['unit']!r}")
+    texts = {"name": about.get("photo"), "camera_from": about.get("camera_from")}
+    texts |= {name: about.get(name) for name in ("model", "revision")}
+    for name, value in texts.items():
+        if not isinstance(value, str | None):
+            raise ValueError(f"{name} must be text, not {value!r}")
+    calibration = about.get("calibration", 1.0)
+    if isinstance(calibration, bool | str) or not 0 < float(calibration) < math.inf:
+        raise ValueError(f"calibration must be a positive number, not {calibration!r}")
+    if "camera" in about:
+        camera = Camera.from_dict(about["camera"]).checked(width, height)
+        longest = max(width, height)
+        # A focal length of 1/1000 of the picture is a field of view of 179.9 degrees, 1000 pictures one of 0.06.
+        if not (1e-3 < min(camera.fx, camera.fy) / longest and max(map(abs, camera[2:])) / longest < 1e3):
+            raise ValueError(f"no camera is like this: {camera}")
+    else:
+        camera, texts["camera_from"] = Camera.assumed(width, height), "assumed"
+    return {**texts, "camera": camera, "calibration": float(calibration)}
+
+
+def _checked_longest(longest: int) -> int:
+    if not 2 <= longest < math.inf:
+        raise ValueError(f"longest must be at least 2 points, not {longest}")
+    return int(longest)

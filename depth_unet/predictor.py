@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from depth_unet.camera import Camera
 from depth_unet.config import DepthUNetConfig
-from depth_unet.images import ImageSource, Photo, read_photo, to_tensor
+from depth_unet.images import ImageSource, Photo, read_photo, shrunk, to_tensor
 from depth_unet.metrics import ALIGNMENTS
-from depth_unet.prediction import Prediction
+from depth_unet.prediction import IMAGE_LONGEST, Prediction
 
 _MOST_ELONGATED = 3.0  # longer photos are squeezed to this ratio: training shows none beyond it
 
@@ -96,7 +96,8 @@ class Predictor:
 
     @torch.inference_mode()
     def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
-        photos = [read_photo(image, enough=tuple(self.config.input_size)) for image in images]
+        enough = tuple(max(side, IMAGE_LONGEST // 4) for side in self.config.input_size)
+        photos = [read_photo(image, enough=enough) for image in images]
         found = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, photo in enumerate(photos):
@@ -115,6 +116,7 @@ class Predictor:
                     model=self.name,
                     revision=self.revision,
                     camera_from=camera_from,
+                    image=shrunk(photo.image, IMAGE_LONGEST),
                 )
         return predictions
 

@@ -6,9 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from depth_unet.files import finished_or_absent, remove_unfinished, sha256_of, write_atomically, write_json
+from depth_unet.files import (
+    encode_png,
+    finished_or_absent,
+    remove_unfinished,
+    sha256_of,
+    write_atomically,
+    write_json,
+    written_about,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,13 +79,14 @@ def test_a_hash_is_that_of_the_content(tmp_path: Path) -> None:
 
 # Writes every kind of file under a limit to the size of files, in the folder given; prints the error of each.
 FULL_DISK = """
-import argparse, resource, sys, warnings
+import resource, sys, warnings
 from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
 from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
-from depth_unet.__main__ import write_results
+from depth_unet.__main__ import check, parser, process
+from depth_unet.folders import Place
 from depth_unet.engines.onnx_export import export, quantize
 from depth_unet.video import write_video
 
@@ -91,26 +102,36 @@ def limit(size):
 
 
 class FullAfterDepth(Prediction):
-    def colorize(self, *arguments):
-        image = super().colorize(*arguments)
+    def save_colors(self, *arguments):
         limit(50)
-        return image
+        return super().save_colors(*arguments)
 
 
 class Noise:
-    def predict(self, image, camera=None):
-        return FullAfterDepth(prediction.depth, prediction.camera)
+    def predict_batch(self, images, batch_size):
+        return [FullAfterDepth(prediction.depth, prediction.camera) for _ in images]
+
+
+def command(path):
+    place = Place(images_folder / "photo.png", path.with_name("x"))
+    (outcome,) = process(Noise(), [place], options)
+    if outcome.error:
+        raise OSError(outcome.error)
 
 
 prediction = Prediction(noise.uniform(1, 2, (64, 96)).astype(np.float32), Camera.from_fov(96, 64, 60))
 model = DepthUNet(DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[64, 96]))
-options = argparse.Namespace(fov=None, cmap="turbo", near=None, far=None)
+images_folder = folder / "images"
+images_folder.mkdir()
+images[0].save(images_folder / "photo.png")
+options = parser().parse_args(["photo.png"])
+check(options)
 complete = folder / "complete.onnx"
-writers = {f"x.{kind}": prediction.save for kind in ("png", "npy", "npz", "json", "ply", "glb", "stl")}
+writers = {f"x.{kind}": prediction.save for kind in ("png", "npy", "npz", "json", "ply", "glb", "stl", "3mf")}
 writers |= {
     "x.mp4": lambda path: write_video(path, iter(images), 10),
     "model.safetensors": lambda path: model.save_pretrained(path.parent),
-    "x_color.png": lambda path: write_results(Noise(), folder / "photo", path.with_name("x"), options),
+    "x_color.png": command,
     "x.onnx": lambda path: export(model, path),
     "x_int8.onnx": lambda path: quantize(complete, path, images),
 }
@@ -121,7 +142,9 @@ for name, write in writers.items():
         path = folder / name / str(older) / name
         path.parent.mkdir(parents=True)
         if older:
-            path.write_text("older")
+            path.write_bytes(b"older")
+        if older and name == "x_color.png":
+            prediction.save_colors(path)
         limit(sizes.get(name, 50))
         try:
             write(path)
@@ -141,11 +164,53 @@ def test_a_full_disk_leaves_nothing_unfinished(tmp_path: Path) -> None:
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     lines = [line.split() for line in ran.stdout.splitlines()]
-    assert len(lines) == 24
+    assert len(lines) == 26
     for name, error, is_os_error in lines:
         # onnxruntime writes its own intermediate files, and raises its own errors.
         assert error != "no" and (is_os_error == "True" or name == "x_int8.onnx"), f"{name}: {error}"
-        earlier = {"x_depth.png", "x_depth.npy"} if name == "x_color.png" else set()
+        earlier = {"x_depth.png"} if name == "x_color.png" else set()
         assert {path.name for path in (tmp_path / name / "False").iterdir()} == earlier
         assert {path.name for path in (tmp_path / name / "True").iterdir()} == {name} | earlier
-        assert (tmp_path / name / "True" / name).read_text() == "older"
+        if name == "x_color.png":  # only an older result of the command is in the way of a new one
+            with Image.open(tmp_path / name / "True" / name) as image:
+                assert image.height == 64
+        else:
+            assert (tmp_path / name / "True" / name).read_text() == "older"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (7, 5), (400, 700)])
+@pytest.mark.parametrize("kind", ["grey", "palette"])
+def test_our_pngs_are_those_that_others_read(shape: tuple[int, int], kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    palette = None if kind == "grey" else rng.integers(0, 256, 768, dtype=np.uint8).tobytes()
+    values = rng.integers(0, 65536 if kind == "grey" else 256, shape).astype(">u2" if kind == "grey" else np.uint8)
+    write_atomically(tmp_path / "x.png", b"".join(encode_png(values, {"a": "\u00fc"}, palette)))
+    with Image.open(tmp_path / "x.png") as image:
+        image.load()
+        assert image.mode == ("I;16" if kind == "grey" else "P") and json.loads(image.info["depth"]) == {"a": "\u00fc"}
+        np.testing.assert_array_equal(np.asarray(image), values)
+        if palette:
+            assert bytes(image.getpalette()) == palette
+    with Image.open(tmp_path / "x.png") as image:
+        image.verify()  # the check sums
+
+
+@pytest.mark.parametrize(
+    ("name", "bytes_of_others"),
+    [
+        ("x.png", b"\x89PNG\r\n\x1a\n"),
+        ("x.npz", b"PK\x03\x04"),
+        ("x.json", b"[1, 2]"),
+        ("x.json", b'{"unit": "metre"}'),
+        ("x.json", b"[" * 100_000),
+        ("x.npy", b""),
+        ("x.glb", b"glTF"),
+        ("x.stl", b"solid"),
+        ("x.mp4", b"depth_unet"),
+        ("x.txt", b"depth_unet"),
+    ],
+)
+def test_files_of_others_are_not_ours(name: str, bytes_of_others: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(bytes_of_others)
+    assert written_about(tmp_path / name) is None
+    assert written_about(tmp_path / f"missing{name}") is None

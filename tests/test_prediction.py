@@ -2,14 +2,20 @@
 
 import json
 import math
+import pickle
+import tracemalloc
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scenes import BOX, FLOOR, WALL, render
 
 from depth_unet import Camera, Prediction
+from depth_unet.files import encode_png
 
 CAMERA = Camera(160, 120, 120.0, 125.0, 81.0, 59.0)
 
@@ -169,28 +175,265 @@ def test_load_assumes_a_camera_where_none_is_told(tmp_path: Path) -> None:
         assert (loaded.depth == 1).all()
 
 
-def write_rgb(path: Path) -> None:
-    Image.new("RGB", (4, 3)).save(path, format="PNG")
+OURS = json.dumps(Prediction(np.ones((3, 4), np.float32), Camera.from_fov(4, 3, 60)).about())
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_load_reads_other_peoples_floats(dtype: str, order: str, tmp_path: Path) -> None:
+    depth = np.asarray(np.arange(12).reshape(3, 4), dtype, order=order)
+    np.save(tmp_path / "x.npy", depth)
+    np.savez(tmp_path / "x.npz", depth=depth, other=np.ones(3))
+    np.savez_compressed(tmp_path / "y.npz", depth=depth)
+    for name in ("x.npy", "x.npz", "y.npz"):
+        for mmap in (False, True):
+            loaded = Prediction.load(tmp_path / name, mmap=mmap)
+            assert loaded.depth.dtype == np.float32 and loaded.camera_from == "assumed" and loaded.image is None
+            np.testing.assert_array_equal(loaded.depth, depth)
+
+
+@pytest.mark.parametrize("text", ["", "16 bit", "left camera"])
+def test_load_reads_other_peoples_pngs(text: str, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("depth", text)
+    Image.fromarray(np.full((3, 4), 1500, np.uint16)).save(tmp_path / "x.png", pnginfo=info)
+    assert (Prediction.load(tmp_path / "x.png").depth == 1.5).all()
+
+
+def write_image(path: Path, mode: str, kind: str = "PNG", text: str | None = None, **options) -> None:
+    info = PngInfo()
+    if text is not None:
+        info.add_text("depth", text)
+    image = Image.new(mode, (4, 3)) if mode != "I;16" else Image.fromarray(np.ones((3, 4), np.uint16))
+    image.save(path, format=kind, **({"pnginfo": info} if kind == "PNG" else {}), **options)
+
+
+def header(shape: tuple, dtype: str = "<f4", version: int = 1, length: int | None = None) -> bytes:
+    """Of a .npy file."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    size = len(text) if length is None else length
+    return b"\x93NUMPY" + bytes([version, 0]) + size.to_bytes(2 if version == 1 else 4, "little") + text
+
+
+def write_npz(path: Path, **members: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+
+
+def write_bomb(path: Path, start: bytes, megabytes: int = 40) -> None:
+    """A small archive whose array wants much memory."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("depth.npy", "w") as file:
+        file.write(start)
+        for _ in range(megabytes):
+            file.write(bytes(1_000_000))
+
+
+def write_as(path: Path, write, *arrays, **named) -> None:
+    """Under a name that numpy would not choose."""
+    with path.open("wb") as file:
+        write(file, *arrays, **named)
+
+
+def write_sparse(path: Path, start: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(start)
+        file.truncate(1 << 40)
+
+
+DESCRIPTIONS = [
+    "", "[]", "3", "null", "{", '"text"', "[" * 100_000, '{"a":' * 100_000, '{"camera": null}', '{"camera": {}}',
+    '{"camera": []}', '{"camera": "x"}', '{"calibration": null}', '{"calibration": -1}', '{"calibration": 0}',
+    '{"calibration": "2"}', '{"calibration": true}', '{"calibration": NaN}', '{"calibration": Infinity}',
+    '{"calibration": 1e999}', f'{{"calibration": 1{"0" * 400}}}', f'{{"calibration": 1{"0" * 5000}}}',
+    '{"calibration": [1]}', '{"photo": 3}', '{"photo": ["a"]}', '{"model": {}}', '{"revision": 1}',
+    '{"camera_from": 1, "camera": null}', '{"unit": "feet"}', '{"unit": null}', '{"x": NaN}', '{"x": -Infinity}',
+]  # fmt: skip
+CAMERAS = [
+    {"fx": 0}, {"fx": -3}, {"fx": 1e-9}, {"fx": 1e12}, {"fy": 1e-300}, {"fx": None}, {"fx": "x"}, {"fx": []},
+    {"cx": 1e9}, {"cy": -1e9}, {"width": 5}, {"height": 0}, {"width": None}, {"width": 1e999}, {"extra": 1},
+    {"fx": 1e999}, {"width": -4},
+]  # fmt: skip
+for changed in CAMERAS:
+    about = json.loads(OURS)
+    DESCRIPTIONS.append(json.dumps({**about, "camera": {**about["camera"], **changed}}).replace("Infinity", "1e999"))
+
+
+@pytest.mark.parametrize("text", DESCRIPTIONS, ids=range(len(DESCRIPTIONS)))
+@pytest.mark.parametrize("holder", ["json", "npz", "png"])
+def test_load_refuses_descriptions_that_make_no_sense(text: str, holder: str, tmp_path: Path) -> None:
+    depth = np.ones((3, 4), np.float32)
+    if holder == "json":
+        np.save(tmp_path / "x.npy", depth)
+        (tmp_path / "x.json").write_text(text)
+        paths = [tmp_path / "x.npy", tmp_path / "x.json"]
+    elif holder == "npz":
+        np.savez(tmp_path / "x.npz", depth=depth, about=np.array(text))
+        paths = [tmp_path / "x.npz"]
+    else:
+        if not text.startswith("{"):
+            return  # the text of other programs
+        write_image(tmp_path / "x.png", "I;16", text=text)
+        paths = [tmp_path / "x.png"]
+    for path in paths:
+        for mmap in (False, True):
+            refuses(path, mmap)
+
+
+def refuses(path: Path, mmap: bool) -> None:
+    with pytest.raises(ValueError, match=r"x\.") as refused:
+        Prediction.load(path, mmap=mmap)
+    assert str(path.parent) not in str(refused.value) and len(str(refused.value)) < 2000
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize(
     ("name", "write"),
     [
         ("x.npz", lambda path: path.write_bytes(b"PK no zip")),
+        ("x.npz", lambda path: path.write_bytes(b"")),
         ("x.npz", lambda path: np.savez(path, other=np.ones(3))),
+        ("x.npz", lambda path: np.savez(path)),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((3, 4), np.uint16))),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((3, 4), bool))),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((3, 4), complex))),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((3, 4), "M8[s]"))),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((3, 4), [("a", "f4")]))),
+        ("x.npz", lambda path: np.savez(path, depth=np.array([[{}]], object), allow_pickle=True)),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((3, 4)), about=np.array([{}], object), allow_pickle=True)),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((3, 4)), about=np.ones(3))),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones((0, 4)))),
+        ("x.npz", lambda path: np.savez(path, depth=np.ones(4))),
+        ("x.npz", lambda path: write_as(path, np.save, np.ones((3, 4)))),
+        ("x.npz", lambda path: write_npz(path, depth=header((3, 4)))),
+        ("x.npz", lambda path: write_npz(path, depth=header((10**15, 1)))),
+        ("x.npz", lambda path: write_npz(path, depth=header((3, -4)))),
+        ("x.npz", lambda path: write_npz(path, depth=header((10**30, 10**30)))),
+        ("x.npz", lambda path: write_bomb(path, header((50_000, 25_000)))),
+        ("x.npz", lambda path: write_bomb(path, header((3, 4), version=2, length=(1 << 32) - 1))),
+        ("x.npy", lambda path: write_as(path, np.savez, depth=np.ones((3, 4)))),
         ("x.npy", lambda path: np.save(path, np.array([{}], object), allow_pickle=True)),
+        ("x.npy", lambda path: path.write_bytes(pickle.dumps(np.ones((3, 4))))),
         ("x.npy", lambda path: np.save(path, np.ones((2, 2, 3), np.float32))),
+        ("x.npy", lambda path: np.save(path, np.ones((2, 3), np.int32))),
+        ("x.npy", lambda path: np.save(path, np.array([["a"]]))),
         ("x.npy", lambda path: path.write_bytes(b"")),
-        ("x.png", write_rgb),
+        ("x.npy", lambda path: path.write_bytes(header((3, 4)) + bytes(40))),
+        ("x.npy", lambda path: path.write_bytes(header((10**15, 1)))),
+        ("x.npy", lambda path: write_sparse(path, header((1 << 20, 1 << 18)))),
+        ("x.npy", lambda path: write_sparse(path, header((3, 4), version=3, length=(1 << 32) - 1))),
+        ("x.npy", lambda path: path.write_bytes(header((3, 4), version=9) + bytes(48))),
+        ("x.npy", lambda path: path.write_bytes(header((3, 4), dtype="|O") + bytes(96))),
+        ("x.npy", lambda path: write_image(path, "I;16")),
+        ("x.png", lambda path: write_image(path, "RGB")),
+        ("x.png", lambda path: write_image(path, "L")),
+        ("x.png", lambda path: write_image(path, "P")),
+        ("x.png", lambda path: write_image(path, "1")),
+        ("x.png", lambda path: write_image(path, "LA")),
+        ("x.png", lambda path: write_image(path, "I;16", "TIFF")),
+        ("x.png", lambda path: write_image(path, "RGB", "JPEG")),
+        ("x.png", lambda path: write_image(path, "RGB", "GIF")),
         ("x.png", lambda path: path.write_text("no picture")),
+        ("x.png", lambda path: path.write_bytes(b"".join(encode_png(np.ones((300, 400), ">u2"), {}))[:200])),
+        ("x.png", lambda path: path.write_bytes(next_size(40_000, 40_000))),
         ("x.tiff", lambda path: path.write_text("")),
     ],
 )
-def test_load_refuses_other_files_by_name(name: str, write, tmp_path: Path) -> None:
+def test_load_refuses_other_files_by_name(name: str, write, mmap: bool, tmp_path: Path) -> None:
     write(tmp_path / name)
-    with pytest.raises(ValueError, match=r"x\.") as refused:
-        Prediction.load(tmp_path / name)
-    assert str(tmp_path) not in str(refused.value)
+    tracemalloc.start()
+    try:
+        refuses(tmp_path / name, mmap)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+
+
+def next_size(width: int, height: int) -> bytes:
+    """A PNG that claims to be larger than it is."""
+    content = b"".join(encode_png(np.ones((3, 4), ">u2"), {}))
+    claimed = content[12:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + content[24:29]
+    return content[:12] + claimed + zlib.crc32(claimed).to_bytes(4, "big") + content[33:]
+
+
+def test_load_takes_no_more_memory_than_the_depth_map(tmp_path: Path) -> None:
+    depth = np.ones((1000, 1000), np.float32)
+    np.savez_compressed(tmp_path / "x.npz", depth=depth, other=np.zeros((2_000, 2_000)))
+    tracemalloc.start()
+    try:
+        assert (Prediction.load(tmp_path / "x.npz").depth == 1).all()
+        assert tracemalloc.get_traced_memory()[1] < 4 * depth.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".png", ".json"])
+@pytest.mark.parametrize("seed", range(40))
+def test_load_of_damaged_files_gives_a_sentence_or_a_depth_map(
+    room: Prediction, tmp_path: Path, suffix: str, seed: int
+):
+    rng = np.random.default_rng(seed)
+    for kind in {suffix, ".npy"} if suffix == ".json" else {suffix}:
+        room.save(tmp_path / f"x{kind}")
+    path = tmp_path / f"x{suffix}"
+    content = bytearray(path.read_bytes())
+    if seed % 2:
+        content = content[: rng.integers(0, len(content))]
+    for place in rng.integers(0, max(1, min(len(content), 600)), 4 if content else 0):
+        content[place] = rng.integers(0, 256)
+    path.write_bytes(content)
+    for mmap in (False, True):
+        try:
+            assert Prediction.load(path, mmap=mmap).depth.dtype == np.float32
+        except ValueError as error:
+            assert str(tmp_path) not in str(error) and "x." in str(error)
+
+
+def test_an_image_of_the_photo_comes_with_its_depth(tiny_model, photo: Path, tmp_path: Path) -> None:
+    prediction = tiny_model.predict(photo)
+    with Image.open(photo) as image:
+        np.testing.assert_array_equal(np.asarray(prediction.image), np.asarray(image.convert("RGB")))
+    assert "image" not in prediction.about() and prediction.calibrate(1, 1, 2.0).image is prediction.image
+    assert Prediction.load(prediction.save(tmp_path / "x.npz")).image is None
+
+
+@pytest.mark.parametrize("size", [(3000, 2000), (2000, 3000), (4000, 10), (2048, 2048), (2049, 3)])
+def test_the_image_of_a_large_photo_is_small(size: tuple[int, int], tiny_model, tmp_path: Path) -> None:
+    given = Image.new("RGB", size, (200, 30, 90))
+    given.save(tmp_path / "x.jpg")
+    for source in (given, tmp_path / "x.jpg"):
+        image = tiny_model.predict(source).image
+        assert image.mode == "RGB" and 512 < max(image.size) <= 2048
+        assert np.abs(np.asarray(image).astype(int) - (200, 30, 90)).max() < 4
+    assert given.size == size
+
+
+def test_the_image_is_a_copy(tiny_model) -> None:
+    given = Image.new("RGB", (64, 48), "red")
+    prediction = tiny_model.predict(given)
+    given.paste("blue", (0, 0, 64, 48))
+    assert prediction.image.getpixel((5, 5)) == (255, 0, 0)
+
+
+def test_colors_are_those_of_colorize(room: Prediction, tmp_path: Path) -> None:
+    path = room.save_colors(tmp_path / "x.png", "viridis", near=1, far=5)
+    with Image.open(path) as image:
+        assert json.loads(image.text["depth"]) == room.about()
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), np.asarray(room.colorize("viridis", 1, 5)))
+    with pytest.raises(ValueError, match=r"\.png"):
+        room.save_colors(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("value", [65.5356, 70, 1e30])
+def test_what_a_format_loses_is_a_value(value: float, tmp_path: Path) -> None:
+    depth = np.array([[1, value, np.nan, np.inf, 0, 65.535]], np.float32)
+    prediction = Prediction(depth, Camera.from_fov(6, 1, 60))
+    assert prediction.lost(".PNG").startswith("1 pixels beyond 65.535 m")
+    assert all(prediction.lost(suffix) is None for suffix in (".npy", ".npz", ".json", ".glb"))
+    prediction.save(tmp_path / "x.png", warn=False)
+    assert Prediction(np.delete(depth, 1, axis=1), Camera.from_fov(5, 1, 60)).lost(".png") is None
 
 
 def test_load_needs_the_files(room: Prediction, tmp_path: Path) -> None:

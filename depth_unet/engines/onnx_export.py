@@ -19,6 +19,7 @@ from PIL import Image
 from depth_unet.data.rgbd import RgbdFolder
 from depth_unet.engines.onnx import CONFIG_KEY, INPUT, OUTPUT, OnnxDepthUNet, import_extra
 from depth_unet.files import write_atomically
+from depth_unet.folders import photos_in
 from depth_unet.images import SUFFIXES, ImageSource, read_photo, to_tensor
 from depth_unet.model import DEFAULT_MODEL, DepthUNet
 from depth_unet.predictor import Predictor
@@ -183,7 +184,7 @@ def calibration_photos(path: str | os.PathLike, count: int = CALIBRATION_PHOTOS)
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        found, _ = photos_in(path)
         if not found:
             raise FileNotFoundError(f"no images ({', '.join(SUFFIXES)}) in {path}")
         return [found[index] for index in _spread(len(found), count)]

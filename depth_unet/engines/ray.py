@@ -9,14 +9,17 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from depth_unet.__main__ import find_photos, write_results
+from depth_unet.__main__ import GPU_BATCH, Outcome, check, find, printable, process, summary
 from depth_unet.__main__ import parser as parser_of_one
 from depth_unet.engines import open_model
+from depth_unet.folders import Place
+
+PER_CALL = 16  # photos per call of a worker
 
 
 class Worker:
@@ -24,36 +27,39 @@ class Worker:
 
     Args:
         options: of the command line.
+        places: all photos, and where their results go.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, places: Sequence[Place]) -> None:
         import torch
 
         threads = max(1, int(options.cpus))
         torch.set_num_threads(threads)  # by default every worker would use all cores
-        self.options = options
-        self.model = open_model(options.model, device="cuda" if options.gpus else None, threads=threads)
+        self.options, self.places = options, places
+        device = options.device or ("cuda" if options.gpus else None)
+        self.model = open_model(options.model, device=device, threads=threads)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict photos and write their files.
 
         Args:
-            batch: "photo" and "result", paths.
+            batch: "number", which of the photos.
 
         Returns:
-            "photo", "error" (empty without one), "seconds" and "worker" of each.
+            "number", "error", "note" and "existed" (see `Outcome`), "seconds" and "worker" of each.
         """
-        rows: dict[str, list[Any]] = {"photo": [], "error": [], "seconds": [], "worker": []}
-        for photo, result in zip(batch["photo"], batch["result"], strict=True):
-            began, error = time.perf_counter(), ""
-            try:
-                write_results(self.model, Path(str(photo)), Path(str(result)), self.options)
-            except (OSError, ValueError) as failure:
-                error = str(failure)
-            seconds = time.perf_counter() - began
+        rows: dict[str, list] = {name: [] for name in ("number", "error", "note", "existed", "seconds", "worker")}
+        size = self.options.batch_size or (GPU_BATCH if self.options.gpus else 1)
+        for start in range(0, len(batch["number"]), size):
+            numbers = batch["number"][start : start + size]
+            began = time.perf_counter()
+            outcomes = process(self.model, [self.places[number] for number in numbers], self.options)
+            seconds = (time.perf_counter() - began) / len(numbers)
             worker = f"{platform.node()}:{os.getpid()}"
-            for name, value in zip(rows, (str(photo), error, seconds, worker), strict=True):
-                rows[name].append(value)
+            for number, outcome in zip(numbers, outcomes, strict=True):
+                row = (number, printable(outcome.error), printable(outcome.note), outcome.existed, seconds, worker)
+                for values, value in zip(rows.values(), row, strict=True):
+                    values.append(value)
         return {name: np.array(values) for name, values in rows.items()}
 
 
@@ -65,7 +71,6 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--workers", type=int, default=2, help="models in parallel")
     group.add_argument("--cpus", type=float, default=1, help="CPUs of each worker")
     group.add_argument("--gpus", type=float, default=0, help="GPUs of each worker, e.g. 1 or 0.5")
-    group.add_argument("--batch-size", type=int, default=16, help="photos per call of a worker")
     group.add_argument("--address", help="of a running cluster, or auto  (default: this machine only)")
     return made
 
@@ -81,31 +86,28 @@ def main(arguments: list[str] | None = None) -> int:
         print('error: Ray is not installed: pip install "depth_unet[ray]"', file=sys.stderr)
         return 2
     try:
-        open_model(options.model)  # report an error once, not in every worker
+        check(options)
         # Workers have other working directories.
         options.output = options.output.absolute()
-        photos = [
-            {"photo": str(photo.absolute()), "result": str(result)}
-            for photo, result in find_photos(options.photos, options.output)
-        ]
-        if not photos:
-            raise FileNotFoundError(f"no images in {', '.join(map(str, options.photos))}")
-        options.output.mkdir(parents=True, exist_ok=True)
+        options.photos = [photo.absolute() for photo in options.photos]
         if Path(options.model).exists():
             options.model = str(Path(options.model).absolute())
+        places = find(options)
+        open_model(options.model)  # report an error once, not in every worker
     except (OSError, ValueError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         return 2
     # Declare as many CPUs as the workers need and one for the scheduler.
     local = {} if options.address else {"num_cpus": int(options.workers * options.cpus) + 1, "include_dashboard": False}
     ray.init(address=options.address, log_to_driver=False, **local)
     began = time.perf_counter()
     try:
-        pieces = min(len(photos), max(options.workers, len(photos) // options.batch_size))
-        data = ray.data.from_items(photos, override_num_blocks=pieces).map_batches(
+        pieces = min(len(places), max(options.workers, len(places) // PER_CALL))
+        numbers = [{"number": number} for number in range(len(places))]
+        data = ray.data.from_items(numbers, override_num_blocks=pieces).map_batches(
             Worker,
-            fn_constructor_args=(options,),
-            batch_size=options.batch_size,
+            fn_constructor_args=(options, places),
+            batch_size=PER_CALL,
             compute=ray.data.ActorPoolStrategy(size=options.workers),
             num_cpus=options.cpus,
             num_gpus=options.gpus or None,
@@ -114,15 +116,18 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         seconds = time.perf_counter() - began
         ray.shutdown()
-    failed = [row for row in rows if row["error"]]
-    for row in failed:
-        print(f"failed: {row['photo']}: {row['error']}", file=sys.stderr)
+    outcomes = [
+        Outcome(places[row["number"]].source, row["error"], row["note"], bool(row["existed"]))
+        for row in sorted(rows, key=lambda row: row["number"])
+    ]
+    for outcome in outcomes:
+        if line := outcome.describe():
+            print(line, file=sys.stderr)
     for worker in sorted({row["worker"] for row in rows}):
         own = [row["seconds"] for row in rows if row["worker"] == worker]
         print(f"worker {worker}: {len(own)} photos, {len(own) / sum(own):.2f} images/s")
-    done = f"{len(rows) - len(failed)} of {len(photos)} photos done in {seconds:.0f} s including start-up"
-    print(f"{done}, results in {options.output}" + (f"; {len(failed)} failed" if failed else ""))
-    return 1 if failed else 0
+    print(f"{printable(summary(outcomes, len(places), options.output))}; {seconds:.0f} s including start-up")
+    return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
 if __name__ == "__main__":

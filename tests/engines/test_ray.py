@@ -26,7 +26,7 @@ def test_two_workers_do_what_one_process_does(tiny_model: DepthUNet, photo: Path
             image.rotate(number).save(place / f"{number:03d}.jpg", quality=90)
     (folder / "037_broken.jpg").write_bytes(photo.read_bytes()[:400])
 
-    arguments = [str(folder), "--model", str(tmp_path / "model"), "--output"]
+    arguments = [str(folder), "--model", str(tmp_path / "model"), "--format", "npy,color", "--output"]
     assert main_of_one([*arguments, str(tmp_path / "one")]) == 1
     # Ray leaves threads and sockets behind, so it gets a process of its own.
     command = [sys.executable, "-m", "depth_unet.engines.ray", *arguments, str(tmp_path / "many"), "--workers", "2"]
