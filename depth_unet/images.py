@@ -197,10 +197,8 @@ def _file(source: object) -> BinaryIO:
 
 def _decode(file: BinaryIO, enough: tuple[int, int] | None, exif: bytes | None = None) -> tuple[Image.Image, _Known]:
     image = _opened(file)
-    if exif:
-        image.info["exif"] = exif
     rawmode = _rawmode(image)
-    known = _load(image, enough)
+    known = _load(image, enough, exif)
     if image.mode in ("RGB", "RGBA") and ";16" in rawmode:
         _use_low_bytes(image, rawmode, file)
     return image, known
@@ -235,27 +233,29 @@ def _register_heif() -> None:
     register_heif_opener()
 
 
-def _load(image: Image.Image, enough: tuple[int, int] | None = None) -> _Known:
+def _load(image: Image.Image, enough: tuple[int, int] | None = None, exif: bytes | None = None) -> _Known:
     """Decode the pixels, of a JPEG at a fraction of its size if `enough` allows that."""
     size = width, height = image.size
     if width < 1 or height < 1:
         raise _RefusedError(f"is empty ({width}x{height})")
     if width * height > MAX_PIXELS:
         raise _RefusedError(f"has {width}x{height} pixels, at most {MAX_PIXELS:,} are read")
-    # Only these know it before they are decoded; Pillow turns a TIFF when it decodes it.
-    is_tiff = image.format == "TIFF"
-    orientation = metadata.orientation(image) if image.format in ("JPEG", "MPO", "TIFF") else 1
-    if enough is not None and image.format in ("JPEG", "MPO"):
+    is_jpeg, is_tiff = image.format in ("JPEG", "MPO"), image.format == "TIFF"
+    is_turned = (is_jpeg or is_tiff) and metadata.orientation(image, exif) >= 5  # others know it after decoding
+    if enough is not None and is_jpeg:
         # Twice the required size: an antialiased resize follows.
-        image.draft("RGB", tuple(2 * side for side in (enough if orientation >= 5 else enough[::-1])))
+        image.draft("RGB", tuple(2 * side for side in (enough if is_turned else enough[::-1])))
     if is_tiff and image.tile:
-        # Without memory for its pixels, Pillow warns of more than 89 million of them.
-        image.im = Image.new(image.mode, size[::-1] if orientation >= 5 else size).im
-    image.load()
-    remaining = metadata.orientation(image)
-    orientation = orientation if is_tiff else remaining
-    stored = size[::-1] if orientation != remaining and orientation >= 5 else size
-    return _Known(size, metadata.focal_35mm(image, stored), orientation, remaining)
+        # Pillow turns a TIFF while it decodes it, and warns of more than 89 million pixels unless it has their memory.
+        orientation, remaining = metadata.orientation(image, exif), 1
+        stored = size[::-1] if is_turned else size
+        image.im = Image.new(image.mode, stored).im
+        image.load()
+    else:
+        image.load()
+        orientation = remaining = metadata.orientation(image, exif)
+        stored = size
+    return _Known(size, metadata.focal_35mm(image, stored, exif), orientation, remaining)
 
 
 def _upright(
@@ -348,7 +348,7 @@ def _white(image: Image.Image) -> float:
     if brightest > 65535 or (darkest < 0 and image.mode != "F"):
         raise _RefusedError(f"has grey values of {darkest:g} to {brightest:g}; they must lie in 0 to 65535")
     stated = metadata.max_sample_value(image)
-    if stated is not None and brightest <= stated < 65535:
+    if brightest <= stated < 65535:
         return stated
     return next(white for white in _WHITES if brightest <= white)
 

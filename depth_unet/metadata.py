@@ -1,6 +1,7 @@
 """Metadata of picture files: a value of an odd type is unknown, and costs neither the pixels nor other values."""
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,57 +16,105 @@ FOCAL_35MM_RANGE = (8.0, 1000.0)  # millimetres; no lens of a photo lies outside
 _EXIF, _ORIENTATION = 0x8769, 274
 _FOCAL_35MM, _FOCAL_LENGTH = 0xA405, 0x920A
 _PIXELS_X, _SENSOR_RESOLUTION_X, _SENSOR_RESOLUTION_UNIT = 0xA002, 0xA20E, 0xA210
-_UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+_MAX_SAMPLE_VALUE = 281
+_UNITS_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+_NUMBERS = {3: "H", 4: "I", 5: "II", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}  # TIFF's types, as of struct
+_XMP_ORIENTATION = re.compile('tiff:Orientation(?:="|>)([1-8])\\b')
 _PNG_PIXELS = (b"PLTE", b"tRNS", b"iCCP")  # the chunks besides the critical ones that the colours depend on
-_TIFF_RESOLUTION, _TIFF_PROFILE = (282, 283, 296), 34675
+_TIFF_ODD = (*range(269, 273), 282, 283, 285, 296, 297, 305, 306, 315, 316)  # texts and resolutions
+_TIFF_PROFILE = 34675
 
 
-def orientation(image: Image.Image) -> int:
-    """The orientation of EXIF or XMP, 1 to 8: how the stored pixels are turned; 1, upright, if it is unknown."""
-    value = _number(_tags(image), _ORIENTATION)
-    return int(value) if value in range(1, 9) else 1
+def orientation(image: Image.Image, exif: bytes | None = None) -> int:
+    """How the stored pixels are turned: the orientation of EXIF, else XMP, 1 to 8; 1, upright, if it is unknown.
+
+    Args:
+        image: opened from a file.
+        exif: EXIF data that replace those of the image.
+    """
+    stated = _numbers(image, exif).get(_ORIENTATION)
+    if stated not in range(1, 9):
+        xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+        found = _XMP_ORIENTATION.search(xmp if isinstance(xmp, str) else str(xmp or b"", "latin-1"))
+        stated = found[1] if found else 1
+    return int(stated)
 
 
-def focal_35mm(image: Image.Image, stored: tuple[int, int]) -> float | None:
-    """The 35 mm equivalent focal length of a picture, millimetres, or None; `stored` is its (width, height) unturned.
+def focal_35mm(image: Image.Image, stored: tuple[int, int], exif: bytes | None = None) -> float | None:
+    """The 35 mm equivalent focal length of a picture in millimetres, or None.
 
     FocalLengthIn35mmFilm comes first: cameras count cropping and digital zoom in it. Without it, FocalLength and the
     width of the sensor (PixelXDimension / FocalPlaneXResolution) give the field of view of the stored picture's width,
-    also of a picture that has been made smaller since.
+    also of a picture that was made smaller later.
+
+    Args:
+        image: opened from a file.
+        stored: (width, height) before the picture is turned.
+        exif: EXIF data that replace those of the image.
     """
-    tags = _tags(image, _EXIF)
-    width, height = stored
-    found = [_number(tags, _FOCAL_35MM)]
-    length, pixels, resolution = (_number(tags, tag) for tag in (_FOCAL_LENGTH, _PIXELS_X, _SENSOR_RESOLUTION_X))
-    unit = _UNIT_MM.get(_number(tags, _SENSOR_RESOLUTION_UNIT) if _SENSOR_RESOLUTION_UNIT in tags else 2)
-    if length and pixels and resolution and unit:
-        diagonal = pixels / resolution * unit * math.hypot(1, height / width)
-        found.append(length / diagonal * FULL_FRAME_DIAGONAL_MM if diagonal else None)
-    nearest, farthest = FOCAL_35MM_RANGE
-    return next((value for value in found if value and nearest <= value <= farthest), None)
+    numbers = _numbers(image, exif, _EXIF)
+    found = [numbers.get(_FOCAL_35MM, math.nan)]
+    length, pixels, resolution = (
+        numbers.get(tag, math.nan) for tag in (_FOCAL_LENGTH, _PIXELS_X, _SENSOR_RESOLUTION_X)
+    )
+    unit_mm = _UNITS_MM.get(numbers.get(_SENSOR_RESOLUTION_UNIT, 2), math.nan)
+    with suppress(ZeroDivisionError, OverflowError):  # of tiny or huge numbers
+        diagonal_mm = pixels / resolution * unit_mm * math.hypot(1, stored[1] / stored[0])
+        found.append(length / diagonal_mm * FULL_FRAME_DIAGONAL_MM)
+    shortest, longest = FOCAL_35MM_RANGE
+    return next((value for value in found if shortest <= value <= longest), None)
 
 
-def max_sample_value(image: Image.Image) -> float | None:
-    """TIFF's MaxSampleValue, or None."""
-    return _number(getattr(image, "tag_v2", {}), 281)
+def max_sample_value(image: Image.Image) -> float:
+    """MaxSampleValue of a TIFF, or NaN."""
+    return _number_of(getattr(image, "tag_v2", {}), _MAX_SAMPLE_VALUE)
 
 
-def _tags(image: Image.Image, directory: int | None = None) -> Any:
-    with suppress(Exception):  # Pillow raises errors of many classes, and has kept what it read before
+def _numbers(image: Image.Image, exif: bytes | None, directory: int | None = None) -> dict[int, float]:
+    """The tags of EXIF data, in its first directory or the one that a tag points to: positive numbers or NaN."""
+    exif = exif or image.info.get("exif")
+    if isinstance(exif, bytes):
+        # Not by Pillow, which warns of the first entry that is cut off and leaves out all that follow.
+        exif = exif[6 * exif.startswith(b"Exif\0\0") :]
+        order = ">" if exif.startswith(b"MM") else "<"
+        with suppress(struct.error, KeyError, ValueError, OverflowError):  # cut off, or without that directory
+            (place,) = struct.unpack_from(f"{order}I", exif, 4)
+            numbers = dict(_directory(exif, order, place))
+            return numbers if directory is None else dict(_directory(exif, order, int(numbers[directory])))
+        return {}
+    with suppress(Exception):  # Pillow raises errors of many classes, and keeps what it read before
         image.getexif()
     try:
-        return image.getexif().get_ifd(directory) if directory else image.getexif()
+        tags = image.getexif().get_ifd(directory) if directory else image.getexif()
+        return {tag: _number_of(tags, tag) for tag in tags}
     except Exception:  # the same
         return {}
 
 
-def _number(tags: Any, tag: int) -> float | None:
+def _directory(exif: bytes, order: str, place: int) -> Iterator[tuple[int, float]]:
+    with suppress(struct.error):  # the directory is cut off
+        (entries,) = struct.unpack_from(f"{order}H", exif, place)
+        for entry in range(place + 2, place + 2 + 12 * entries, 12):
+            tag, kind, count = struct.unpack_from(f"{order}HHI", exif, entry)
+            value = math.nan
+            with suppress(struct.error, KeyError, ZeroDivisionError):  # cut off, no single number, or a ratio to 0
+                form = order + _NUMBERS[kind if count == 1 else None]
+                place = entry + 8 if struct.calcsize(form) <= 4 else struct.unpack_from(f"{order}I", exif, entry + 8)[0]
+                parts = struct.unpack_from(form, exif, place)
+                value = parts[0] / parts[1] if parts[1:] else parts[0]
+            yield tag, _positive(value)
+
+
+def _number_of(tags: Any, tag: int) -> float:
     try:
         value = tags.get(tag)
-        value = float(value) if isinstance(value, Real) else 0.0
+        return _positive(float(value)) if isinstance(value, Real) else math.nan
     except Exception:  # Pillow decodes a tag when it is read
-        return None
-    return value if math.isfinite(value) and value > 0 else None
+        return math.nan
+
+
+def _positive(value: float) -> float:
+    return float(value) if value > 0 and math.isfinite(value) else math.nan
 
 
 def separate(content: bytes) -> tuple[bytes, bytes | None]:
@@ -131,7 +180,7 @@ def _separate_tiff(content: bytes) -> bytes:
     for entry in entries:
         tag, kind, values = struct.unpack_from(order + "HHI", entry)
         needed = 254 <= tag <= 532 or 32995 <= tag <= 32998 or tag == _TIFF_PROFILE
-        odd = tag in _TIFF_RESOLUTION or tag == _ORIENTATION and (kind, values) != (3, 1)
+        odd = tag in _TIFF_ODD or tag == _ORIENTATION and (kind, values) != (3, 1)
         if needed and not odd:
             kept.append(entry)
     directory = struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)
