@@ -175,7 +175,7 @@ def _one_sentence(name: str) -> Iterator[None]:
         raise ValueError(f"{name} {error}") from None
     except Exception as error:  # decoders raise errors of any class
         # The text of a system error contains the whole path.
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} cannot be read: {reason}") from error
 
 
