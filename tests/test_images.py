@@ -181,7 +181,7 @@ def test_arrays_that_are_no_picture(array: np.ndarray, error: type[Exception], w
         read_photo(array)
 
 
-@pytest.mark.parametrize("source", [None, 3, b"abc", [[1, 2], [3, 4]], torch.zeros(3, 4, 4)])
+@pytest.mark.parametrize("source", [None, 3, [[1, 2], [3, 4]], torch.zeros(3, 4, 4)])
 def test_things_that_are_no_picture(source: object) -> None:
     with pytest.raises(TypeError, match=type(source).__name__):
         read_photo(source)
@@ -224,7 +224,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(11_000, 10_000), (60_000, 60_000), (100_001, 1_000)])
+@pytest.mark.parametrize("size", [(12_001, 10_000), (60_000, 60_000), (120_001, 1_000)])
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, size: tuple[int, int]) -> None:
     assert size[0] * size[1] > MAX_PIXELS
     path = tmp_path / "bomb.png"
