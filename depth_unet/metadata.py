@@ -69,7 +69,11 @@ def focal_35mm(image: Image.Image, stored: tuple[int, int], exif: bytes | None =
 
 def max_sample_value(image: Image.Image) -> float:
     """MaxSampleValue of a TIFF, or NaN."""
-    return _number_of(getattr(image, "tag_v2", {}), _MAX_SAMPLE_VALUE)
+    try:
+        (value,) = image.tag_v2[_MAX_SAMPLE_VALUE]  # one for each channel
+        return _positive(float(value))
+    except Exception:  # no TIFF, or Pillow decodes an odd value
+        return math.nan
 
 
 def _numbers(image: Image.Image, exif: bytes | None, directory: int | None = None) -> dict[int, float]:
