@@ -107,28 +107,19 @@ def main() -> None:
         "photo",
         "file, MB",
         "reading, MB",
-        "predicting, MB",
         "reading, bytes a pixel",
+        "predicting, MB",
         "predicting, bytes a pixel",
     ]
-    table = markdown_table(
-        heads,
-        [
-            (
-                row["photo"],
-                *(
-                    f"{row[key] / 1e6:.1f}" if key == "file" else f"{row[key] / 1e6:.0f}"
-                    for key in ("file", "read", "predict")
-                ),
-                *(f"{row[key] / row['pixels']:.1f}" for key in ("read", "predict")),
-            )
-            for row in rows
-        ],
-    )
+    lines = []
+    for row in rows:
+        costs = [(f"{row[key] / 1e6:.0f}", f"{row[key] / row['pixels']:.1f}") for key in ("read", "predict")]
+        lines.append((row["photo"], f"{row['file'] / 1e6:.1f}", *costs[0], *costs[1]))
+    table = markdown_table(heads, lines)
     print(table)
     if not options.only:
         write_json(HERE / "results/large_photos.json", {"rows": rows})
-        about = "Memory added at the peak to a process with the model loaded: by `read_photo` at full size, and by `predict`."
+        about = "Added at the peak to a process with the model loaded: by `read_photo` at full size, and by `predict`."
         fill(HERE / "README.md", "large_photos", f"{about}\n\n{table}")
 
 

@@ -33,6 +33,7 @@ MAX_PIXELS = 120_000_000  # larger files (decompression bombs) are refused befor
 ImageSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
 _STRIP_PIXELS = 1 << 20  # converted at once
+_MOST_REDUCED = 32  # Pillow's means of larger boxes are too dark
 _WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))  # of cameras, in files of 16 bits
 _HDR = 16.0  # float pictures up to this have white at 1 and highlights above
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -275,7 +276,9 @@ def _upright(
 
 def _factor(size: tuple[int, int], enough: tuple[int, int] | None) -> int:
     """By how much a picture is reduced to be at least twice as large as `enough`, both (width, height)."""
-    return max(1, min(have // (2 * need) for have, need in zip(size, enough, strict=True))) if enough else 1
+    if enough is None:
+        return 1
+    return min(max(1, min(have // (2 * need) for have, need in zip(size, enough, strict=True))), _MOST_REDUCED)
 
 
 def _in_strips(size: tuple[int, int], factor: int, rgb_rows: Callable[[int, int], Image.Image]) -> Image.Image:
@@ -354,8 +357,8 @@ def _white(image: Image.Image) -> float:
 
 
 def _to_eight_bits(values: np.ndarray, white: float) -> Image.Image:
-    values = np.nan_to_num(values.astype(np.float32), nan=0.0) * np.float32(255 / white)
-    return Image.fromarray(np.rint(values.clip(0, 255)).astype(np.uint8))
+    values = np.nan_to_num(values.astype(np.float32), nan=0.0).clip(0, white)
+    return Image.fromarray(np.rint(values * np.float32(255 / white)).astype(np.uint8))
 
 
 def _rawmode(image: Image.Image) -> str:

@@ -32,6 +32,10 @@ def _check_shapes(prediction: torch.Tensor, target: torch.Tensor, valid: torch.T
         raise TypeError(f"valid must be a bool tensor, not {valid.dtype}")
 
 
+def _working_type(prediction: torch.Tensor) -> torch.dtype:
+    return torch.float64 if prediction.dtype == torch.float64 else torch.float32
+
+
 @lru_cache(maxsize=32)
 def _gaussian_rows(size: int, window: int, sigma: float) -> torch.Tensor:
     """(size - window + 1, size): a shifted Gaussian window per row, so that blurring is a matrix product."""
@@ -86,11 +90,11 @@ def structural_similarity(
         raise ValueError(f"data_range must be positive, not {data_range}")
     # Variances are differences of squares, for which half precision is too coarse.
     with torch.autocast(prediction.device.type, enabled=False):
-        dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
+        dtype = _working_type(prediction)
         prediction, target = prediction.to(dtype), target.to(dtype)
-        like = {"device": prediction.device, "dtype": dtype}
-        down = _gaussian_rows(height, window, sigma).to(**like)
-        across = _gaussian_rows(width, window, sigma).to(**like).T
+        # The type first: not every device has float64.
+        down = _gaussian_rows(height, window, sigma).to(dtype).to(prediction.device)
+        across = _gaussian_rows(width, window, sigma).to(dtype).to(prediction.device).T
 
         def blur(values: torch.Tensor) -> torch.Tensor:
             return down @ (values @ across)
@@ -200,8 +204,9 @@ def bin_cross_entropy(
     _check_shapes(prediction, target, valid)
     valid = valid & (target >= min_depth) & (target <= max_depth)
     width = math.log(max_depth / min_depth) / bins
-    place = ((prediction[valid].double() / min_depth).log() / width).clamp(0, bins) - 0.5
-    label = ((target[valid].double() / min_depth).log() / width).long().clamp(0, bins - 1)
+    dtype = _working_type(prediction)
+    place = ((prediction[valid].to(dtype) / min_depth).log() / width).clamp(0, bins) - 0.5
+    label = ((target[valid].to(dtype) / min_depth).log() / width).long().clamp(0, bins - 1)
     if not label.numel():
         return prediction.new_zeros(())
     # The softmax's denominator: two geometric series, for the bins on either side of the prediction.

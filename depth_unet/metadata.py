@@ -3,12 +3,13 @@
 import math
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from numbers import Real
 from typing import Any
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from depth_unet.camera import FULL_FRAME_DIAGONAL_MM
 
@@ -19,8 +20,7 @@ _PIXELS_X, _SENSOR_RESOLUTION_X, _SENSOR_RESOLUTION_UNIT = 0xA002, 0xA20E, 0xA21
 _MAX_SAMPLE_VALUE = 281
 _UNITS_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 _NUMBERS = {3: "H", 4: "I", 5: "II", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}  # TIFF's types, as of struct
-_XMP_ORIENTATION = re.compile('tiff:Orientation(?:="|>)([1-8])\\b')
-_PNG_PIXELS = (b"PLTE", b"tRNS", b"iCCP")  # the chunks besides the critical ones that the colours depend on
+_XMP_ORIENTATION = re.compile('tiff:Orientation(?:="|>)([1-8])')
 _TIFF_ODD = (*range(269, 273), 282, 283, 285, 296, 297, 305, 306, 315, 316)  # texts and resolutions
 _TIFF_PROFILE = 34675
 
@@ -32,10 +32,12 @@ def orientation(image: Image.Image, exif: bytes | None = None) -> int:
         image: opened from a file.
         exif: EXIF data that replace those of the image.
     """
-    stated = _numbers(image, exif).get(_ORIENTATION)
+    # The container of an AVIF states it, and Pillow has put that in the image's EXIF data.
+    stated = _numbers(image, None if image.format == "AVIF" else exif).get(_ORIENTATION)
     if stated not in range(1, 9):
         xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-        found = _XMP_ORIENTATION.search(xmp if isinstance(xmp, str) else str(xmp or b"", "latin-1"))
+        xmp = xmp.decode("latin-1") if isinstance(xmp, bytes) else xmp
+        found = _XMP_ORIENTATION.search(xmp) if isinstance(xmp, str) else None
         stated = found[1] if found else 1
     return int(stated)
 
@@ -67,7 +69,11 @@ def focal_35mm(image: Image.Image, stored: tuple[int, int], exif: bytes | None =
 
 def max_sample_value(image: Image.Image) -> float:
     """MaxSampleValue of a TIFF, or NaN."""
-    return _number_of(getattr(image, "tag_v2", {}), _MAX_SAMPLE_VALUE)
+    try:
+        (value,) = image.tag_v2[_MAX_SAMPLE_VALUE]  # one for each channel
+        return _positive(float(value))
+    except Exception:  # no TIFF, or Pillow decodes an odd value
+        return math.nan
 
 
 def _numbers(image: Image.Image, exif: bytes | None, directory: int | None = None) -> dict[int, float]:
@@ -146,8 +152,10 @@ def _separate_jpeg(content: bytes) -> tuple[bytes, bytes | None]:
         kind, segment = content[place + 1], content[place : place + 2 + length]
         if segment[4:10] == b"Exif\0\0" and exif is None:
             exif = segment[4:]
-        # Of the application's segments, JFIF, Adobe's and ICC profiles say how to decode the colours.
-        if kind in (0xE0, 0xEE) or not (0xE0 <= kind <= 0xEF or kind == 0xFE) or segment[4:15] == b"ICC_PROFILE":
+        # Of the application's segments, whole ones of JFIF, of Adobe and with a profile say what the colours are.
+        is_profile = segment[4:16] == b"ICC_PROFILE\0" and len(segment) >= 18
+        is_colour = (kind == 0xE0 and len(segment) >= 18) or (kind == 0xEE and len(segment) >= 16) or is_profile
+        if is_colour or not (0xE0 <= kind <= 0xEF or kind == 0xFE):
             kept.append(segment)
         place += 2 + length
     return b"".join([*kept, content[place:]]), exif
@@ -158,7 +166,7 @@ def _separate_png(content: bytes) -> tuple[bytes, bytes | None]:
     for kind, chunk in _png_chunks(content):
         if kind == b"eXIf":
             exif = chunk[8:-4]
-        if kind[:1].isupper() or kind in _PNG_PIXELS:
+        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"iCCP" and _holds_profile(chunk[8:-4])):
             kept.append(chunk)
     return b"".join(kept), exif
 
@@ -169,6 +177,16 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         length, kind = struct.unpack_from(">I4s", content, place)
         yield kind, content[place : place + 12 + length]
         place += 12 + length
+
+
+def _holds_profile(content: bytes) -> bool:
+    compressed = content.partition(b"\0")[2]
+    try:
+        rest = zlib.decompressobj()
+        rest.decompress(compressed[1:], PngImagePlugin.MAX_TEXT_CHUNK)
+        return compressed[:1] == b"\0" and not rest.unconsumed_tail
+    except zlib.error:
+        return False
 
 
 def _separate_tiff(content: bytes) -> bytes:

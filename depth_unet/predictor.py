@@ -55,7 +55,8 @@ class Predictor:
         """Metric depth of one photo.
 
         Args:
-            image: a path, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4); see `images.read_photo`.
+            image: a path, the content of a file as bytes, a binary file object, a PIL image, or an array (H, W),
+                (H, W, 3) or (H, W, 4); see `images.read_photo`.
             camera: intrinsics in pixels of the upright photo; by default from EXIF data, without them
                 `config.canonical_focal` of the longer side.
 

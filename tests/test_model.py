@@ -3,7 +3,9 @@
 import hashlib
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.layers import convert_sync_batchnorm
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from depth_unet import Camera, DepthLoss, DepthUNet, DepthUNetConfig
 from depth_unet.images import to_tensor
+from depth_unet.losses import bin_cross_entropy
 from depth_unet.model import DepthDetails, _build_unet
 
 NARROW = {"decoder_channels": [16, 16, 8, 8, 8], "input_size": [64, 96]}
@@ -573,3 +577,135 @@ def test_the_encoders_origin_is_not_saved(tmp_path: Path, tiny_config: DepthUNet
 def test_no_hub_to_download_an_encoder_from(tiny_config: DepthUNetConfig) -> None:
     with pytest.raises(ConnectionError, match="mobilenet_v2.*safetensors"):
         DepthUNet(tiny_config, "imagenet")
+
+
+# --- types of the parameters ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cast", "tolerance"), [("half", 0.02), ("bfloat16", 0.1), ("double", 1e-4), ("float", 1e-4)])
+@pytest.mark.parametrize("bins", [0, 64])
+def test_a_model_of_another_type_predicts(
+    tiny_config: DepthUNetConfig, photo: Path, cast: str, tolerance: float, bins: int
+) -> None:
+    torch.manual_seed(0)
+    model = DepthUNet(replace(tiny_config, depth_bins=bins)).eval()
+    expected = model.predict(photo).depth
+    changed = getattr(model, cast)()
+    for training in (False, True):
+        changed.train(training)
+        got = changed.predict(photo).depth
+        assert got.dtype == np.float32 and np.abs(got / expected - 1).max() < tolerance
+    for given in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+        assert changed(torch.rand(1, 3, 32, 64).to(given)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("cast", ["half", "bfloat16", "double"])
+@pytest.mark.parametrize("bins", [0, 8])
+def test_a_model_of_another_type_learns(tiny_config: DepthUNetConfig, cast: str, bins: int) -> None:
+    torch.manual_seed(0)
+    model = getattr(DepthUNet(replace(tiny_config, depth_bins=bins)), cast)().train()
+    before = model.unet.segmentation_head[0].bias.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    target = torch.full((2, 1, 64, 96), 2.0)
+    loss_of = DepthLoss(model.config.min_depth, model.config.max_depth)
+    loss_of(model(torch.rand(2, 3, 64, 96)), target, torch.ones_like(target, dtype=torch.bool)).backward()
+    assert all(
+        torch.isfinite(p.grad).all() and p.grad.dtype == p.dtype for p in model.parameters() if p.grad is not None
+    )
+    optimizer.step()
+    assert not torch.equal(model.unet.segmentation_head[0].bias, before)
+
+
+def test_bins_keep_their_places_in_half_precision(tiny_config: DepthUNetConfig) -> None:
+    model = DepthUNet(replace(tiny_config, depth_bins=1000)).eval().bfloat16()
+    torch.nn.init.zeros_(model.bins.weight)
+    for sure in (1, 333, 998):
+        with torch.inference_mode():
+            model.bins.bias.fill_(0.0)[sure] = 60.0
+            depth = model(torch.rand(1, 3, 32, 32))
+        wanted = model.config.min_depth * (model.config.max_depth / model.config.min_depth) ** (sure / 999)
+        torch.testing.assert_close(depth, torch.full_like(depth, wanted), rtol=1e-3, atol=0)
+
+
+class NoFloat64(TorchDispatchMode):
+    """What a device without float64 raises."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, torch.Tensor) and tensor.dtype in (torch.float64, torch.complex128):
+                raise TypeError(f"{function} makes a tensor of float64")
+        return made
+
+
+@pytest.mark.parametrize("bins", [0, 8])
+def test_no_tensor_is_of_float64(tiny_config: DepthUNetConfig, photo: Path, bins: int) -> None:
+    model = DepthUNet(replace(tiny_config, depth_bins=bins))
+    loss_of = DepthLoss(model.config.min_depth, model.config.max_depth)
+    images, target = torch.rand(2, 3, 64, 96), torch.full((2, 1, 64, 96), 2.0)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    limits = {"min_depth": model.config.min_depth, "max_depth": model.config.max_depth}
+
+    def step() -> None:
+        depth = model(images)
+        loss_of(depth, target, valid).backward()
+        bin_cross_entropy(depth.detach(), target, valid, **limits)
+
+    step()  # the windows of SSIM are made once, on the CPU
+    with pytest.raises(TypeError, match="float64"), NoFloat64():
+        torch.zeros(1).double()
+    with NoFloat64():
+        step()
+        model.predict(photo)
+        model.eval().predict(photo, Camera(160, 120, np.float64(200), np.float64(200), 80.0, 60.0))
+
+
+# --- threads ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_threads_predict_with_one_model(tiny_model: DepthUNet, training: bool) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (64, 96, 3), dtype=np.uint8) for _ in range(4)]
+    expected = [tiny_model.predict(image).depth for image in images]
+    tiny_model.train(training)
+    statistics = {key: value.clone() for key, value in tiny_model.state_dict().items()}
+    modes: set[bool] = set()
+    running = threading.Event()
+    running.set()
+
+    def watch() -> None:
+        while running.is_set():
+            modes.update(module.training for module in tiny_model.modules())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda index: tiny_model.predict(images[index % 4]).depth, range(40)))
+    running.clear()
+    watcher.join()
+    for index, depth in enumerate(found):
+        np.testing.assert_allclose(depth, expected[index % 4], rtol=1e-5)
+    assert modes == {training}, "the mode changes while another thread predicts"
+    assert all(torch.equal(value, statistics[key]) for key, value in tiny_model.state_dict().items())
+
+
+def test_a_model_learns_while_another_thread_predicts(tiny_model: DepthUNet, photo: Path) -> None:
+    tiny_model.train()
+    norm = next(module for module in tiny_model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    with ThreadPoolExecutor(2) as pool:
+        predictions = [pool.submit(tiny_model.predict, photo) for _ in range(20)]
+        for count in range(1, 11):
+            tiny_model(torch.rand(2, 3, 32, 64)).sum().backward()
+            assert int(norm.num_batches_tracked) == count, "a step ran in evaluation mode"
+        assert all(np.isfinite(prediction.result().depth).all() for prediction in predictions)
+
+
+def test_predict_in_training_uses_the_weights_of_now(tiny_model: DepthUNet, photo: Path) -> None:
+    tiny_model.train()
+    before = tiny_model.predict(photo).depth
+    with torch.no_grad():
+        tiny_model.unet.segmentation_head[0].bias += 1
+    after = tiny_model.predict(photo).depth
+    assert (after > before).all()
+    np.testing.assert_array_equal(after, tiny_model.eval().predict(photo).depth)

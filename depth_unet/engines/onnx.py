@@ -6,6 +6,7 @@ Needs `pip install "depth_unet[onnx]"`.
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,8 @@ class OnnxDepthUNet(Predictor):
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, of a newer version, or, as `ForeignModelError`, written by another program.
+        ValueError: damaged, of a newer version, of a fixed input size, or, as `ForeignModelError`, written by another
+            program.
         ImportError: onnxruntime is not installed.
     """
 
@@ -41,6 +43,7 @@ class OnnxDepthUNet(Predictor):
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no ONNX file at {path}")
+        self.path, self.threads = path.absolute(), threads
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # no warnings; errors are raised
@@ -58,8 +61,13 @@ class OnnxDepthUNet(Predictor):
             self.config = DepthUNetConfig.from_dict(json.loads(about[CONFIG_KEY]))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: its configuration cannot be used: {error}") from error
-        self.name, self.revision = about["name"], about["revision"] or None
+        _check_shapes(path.name, self.session)
+        self.name, self.revision = about.get("name") or path.name, about.get("revision") or None
         self.sha256 = sha256_of(path)
+
+    def __reduce__(self) -> tuple:
+        """Pickle the path of the file instead of onnxruntime's session, for other processes of this machine."""
+        return type(self), (self.path, self.threads), {"name": self.name, "revision": self.revision}
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """Depth of a batch for the canonical camera; see `Predictor.run`."""
@@ -89,6 +97,23 @@ class OnnxDepthUNet(Predictor):
         loaded = cls(found.folder / ONNX_FILE, threads)
         loaded.name, loaded.revision = found.name, found.commit
         return loaded
+
+
+def _check_shapes(name: str, session: Any) -> None:
+    inputs, outputs = (
+        {place.name: place.shape for place in places} for places in (session.get_inputs(), session.get_outputs())
+    )
+    if set(inputs) != {INPUT} or OUTPUT not in outputs:
+        raise ValueError(f"{name} maps {', '.join(inputs)} to {', '.join(outputs)}, not {INPUT} to {OUTPUT}")
+    batch, _, *size = inputs[INPUT]
+    if any(isinstance(side, int) for side in (batch, *size)):  # free sizes have names
+        fixed = "x".join(map(str, inputs[INPUT]))
+        raise ValueError(
+            f"{name} accepts only {INPUT} of the fixed size {fixed}, but photos differ in size; "
+            "export it with free batch, height and width"
+        )
+    if outputs[OUTPUT][1:2] not in ([1], [None]) and not isinstance(outputs[OUTPUT][1], str):
+        raise ValueError(f"{name} outputs {outputs[OUTPUT][1]} channels instead of 1, the depth")
 
 
 def import_extra(name: str):

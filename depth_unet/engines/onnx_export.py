@@ -69,6 +69,7 @@ def export(model: DepthUNet, path: str | os.PathLike) -> Path:
         )
         graph = onnx.load(traced)
     _pad_within_convolutions(graph.graph, onnx)
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1  # the tracer leaves it open
     about = {CONFIG_KEY: json.dumps(model.config.to_dict()), "name": model.name, "revision": model.revision or ""}
     onnx.helper.set_model_props(graph, about)
     write_atomically(path, graph.SerializeToString())

@@ -1,8 +1,11 @@
 """An ONNX file predicts what its model predicts."""
 
 import hashlib
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +157,62 @@ def test_a_file_runs_without_the_exporter(file: Path, photo: Path):
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert ran.stdout.strip() == "(120, 160)", ran.stderr
+
+
+def test_an_engine_can_be_pickled(file: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(file.parent)
+    runner = OnnxDepthUNet(file.name, threads=1)
+    runner.name, runner.revision = "owner/name", "abc"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    copy = pickle.loads(pickle.dumps(runner))
+    assert (copy.name, copy.revision, copy.sha256) == ("owner/name", "abc", runner.sha256)
+    assert copy.config == runner.config and copy.threads == 1
+    expected = runner.predict(photo).depth
+    np.testing.assert_array_equal(copy.predict(photo).depth, expected)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        np.testing.assert_array_equal(pool.submit(runner.predict, photo).result().depth, expected)
+    content = pickle.dumps(runner)
+    assert len(content) < 10_000
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="no ONNX file"):
+        pickle.loads(content)
+
+
+def shape(graph: "onnx.ModelProto", output: bool = True) -> list[int | str]:
+    place = (graph.graph.output if output else graph.graph.input)[0]
+    return [side.dim_value or side.dim_param for side in place.type.tensor_type.shape.dim]
+
+
+def test_the_graph_states_its_one_channel(file: Path, photo: Path, tmp_path: Path):
+    for path in (file, quantize(file, tmp_path / "int8.onnx", [photo])):
+        graph = onnx.load(path)
+        onnx.checker.check_model(graph)
+        assert shape(graph)[1] == 1 and shape(graph, output=False)[1] == 3
+        free = [*shape(graph)[2:], *shape(graph, output=False)[2:]]
+        assert all(isinstance(side, str) for side in free)
+
+
+@pytest.mark.parametrize("fixed", [(0,), (2,), (3,), (2, 3), (0, 2, 3)])
+def test_a_file_of_fixed_size_is_refused(file: Path, tmp_path: Path, fixed: tuple[int, ...]):
+    graph = onnx.load(file)
+    for axis in fixed:
+        graph.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 1 if axis == 0 else 64
+    onnx.save(graph, tmp_path / "fixed.onnx")
+    with pytest.raises(ValueError, match=r"^fixed\.onnx accepts only .*fixed size.*64|^fixed\.onnx.*1x3") as caught:
+        OnnxDepthUNet(tmp_path / "fixed.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_other_inputs_or_outputs_is_refused(file: Path, tmp_path: Path):
+    for rename in ("input", "output"):
+        graph = onnx.load(file)
+        old = getattr(graph.graph, rename)[0].name
+        getattr(graph.graph, rename)[0].name = "other"
+        for node in graph.graph.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    names[index] = "other" if name == old else name
+        onnx.save(graph, tmp_path / "other.onnx")
+        with pytest.raises(ValueError, match=r"^other\.onnx maps .*other"):
+            OnnxDepthUNet(tmp_path / "other.onnx")
