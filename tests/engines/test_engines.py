@@ -55,7 +55,7 @@ def test_an_onnx_file_is_an_engine_of_its_own(file: Path, tiny_model: DepthUNet,
 
 
 def test_the_command_takes_an_onnx_file(file: Path, photo: Path, tmp_path: Path) -> None:
-    assert main([str(photo), "--model", str(file), "--output", str(tmp_path / "out")]) == 0
+    assert main([str(photo), "--format", "npy", "--model", str(file), "--output", str(tmp_path / "out")]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "room_depth.npy"), open_model(file).predict(photo).depth)
 
 
