@@ -29,6 +29,7 @@ from train.config import TrainConfig
 from train.documents import fill, markdown_table
 from train.ema import MovingAverage
 from train.loop import fit
+from train.network import parameter_groups
 from train.run import BEST, LAST
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +100,9 @@ def what_is_left(output: Path) -> str:
         return "nothing yet"
     model = DepthUNet(NETWORK)
     average = MovingAverage(model, RUN.ema_decay)
-    load_checkpoint(output / LAST, {"model": model, "average": average}, torch.optim.AdamW(model.parameters()))
+    load_checkpoint(
+        output / LAST, {"model": model, "average": average}, torch.optim.AdamW(parameter_groups(model, 1.0))
+    )
     return "readable"
 
 

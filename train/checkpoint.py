@@ -89,4 +89,7 @@ def _check_optimizer(path: Path, state: dict[str, torch.Tensor], parameters: lis
         if value is None:
             raise ValueError(f"{path} is not a checkpoint that can be resumed: it lacks {key}")
         if index not in shapes or value.shape not in (shapes[index], ()) or not value.is_floating_point():
-            raise ValueError(f"{path} is of another network: {key} is of {value.dtype} and shape {tuple(value.shape)}")
+            raise ValueError(
+                f"{path} is of another network: {key} is of {value.dtype} and shape {tuple(value.shape)}, not "
+                f"{tuple(shapes.get(index, ()))}"
+            )

@@ -282,16 +282,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.repo.count("/") != 1 or not all(options.repo.split("/")):
             raise ValueError(f"{options.repo!r} is not the owner/name of a repository")
+        trained_on = tuple(
+            _KNOWN[name] if name in _KNOWN else read_origin(Path(name)) for name in options.trained_on or []
+        )
         if options.dry_run:
-            if options.dry_run.exists() and (not options.dry_run.is_dir() or any(options.dry_run.iterdir())):
-                raise ValueError(f"{options.dry_run} is a file or not empty: choose another folder")
+            if options.dry_run.is_dir() and any(options.dry_run.iterdir()):
+                raise ValueError(f"{options.dry_run} is not empty: choose another folder")
             check_output(options.dry_run / CARD)
         datasets = [open_scored(name, options) for name in options.data]
         for opened in datasets:
             print(opened.describe())
-        trained_on = tuple(
-            _KNOWN[name] if name in _KNOWN else read_origin(Path(name)) for name in options.trained_on or []
-        )
         chosen = {"trained_on": trained_on, "onnx": options.onnx, "samples": options.samples}
         if options.dry_run:
             files = assemble(options.model, options.repo, options.dry_run, datasets, **chosen)

@@ -134,7 +134,7 @@ def test_a_dry_run_checks_its_folder(
         place = tmp_path / "x" / "hub"
     command = ["--model", str(saved), "--repo", "a/b", "--data", f"rgbd:{recording}", "--dry-run", str(place)]
     assert publish.main([*command, "--trained-on", "diode"]) == 2
-    refused(capsys, "cannot be written" if kind == "below a file" else "is a file or not empty")
+    refused(capsys, "is not empty" if kind == "not empty" else "cannot be written")
 
 
 def test_a_file_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
