@@ -241,7 +241,9 @@ class Handler(BaseHTTPRequestHandler):
         state = self.writable(repo)
         if self.fault("preupload") == "push":  # somebody else commits between a client's question and its commit
             sha = self.resolve_revision(state, revision)
-            state["branches"][revision] = self.store.add_commit(state, sha, state["commits"][sha]["files"], "Somebody else's")
+            state["branches"][revision] = self.store.add_commit(
+                state, sha, state["commits"][sha]["files"], "Somebody else's"
+            )
             self.store.save(repo, state)
         there = state["commits"][self.resolve_revision(state, revision)]["files"]
         answer = [
