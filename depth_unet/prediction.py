@@ -217,6 +217,21 @@ class Prediction:
             raise ValueError(f"cannot save {path.name!r}: the suffix must be one of {known}")
         return path
 
+    def lost(self, suffix: str) -> str | None:
+        """What a file with this suffix cannot hold, as a sentence; None if it holds everything.
+
+        Example:
+            >>> prediction = Prediction(np.full((4, 6), 70.0, np.float32), Camera.from_fov(6, 4, 60))
+            >>> prediction.lost(".png")
+            '24 pixels beyond 65.535 m are saved as 0 (no depth); use .npy or .npz to keep them'
+        """
+        if suffix.lower() != ".png":
+            return None
+        beyond = int((np.rint(self.depth * np.float32(1000)) > files.MILLIMETRES_MAX).sum())
+        metres = files.MILLIMETRES_MAX / 1000
+        sentence = f"{beyond} pixels beyond {metres} m are saved as 0 (no depth); use .npy or .npz to keep them"
+        return sentence if beyond else None
+
     def _save_solid(self, path: Path, suffix: str, image: Image.Image | None, size_mm: float, longest: int) -> None:
         from depth_unet import mesh  # only here: importing trimesh takes long
 

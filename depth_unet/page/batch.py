@@ -10,8 +10,8 @@ import gradio as gr
 from depth_unet.__main__ import find_photos
 from depth_unet.page.components import PRIVATE
 from depth_unet.page.look import COLOUR_MAPS
-from depth_unet.page.notices import refusals, save_loudly
-from depth_unet.page.visits import Visits
+from depth_unet.page.notices import refusals, save_and_warn
+from depth_unet.page.visits import Visits, save_picture
 
 
 def batch_view(visits: Visits) -> None:
@@ -42,9 +42,9 @@ def batch_view(visits: Visits) -> None:
                         for ending in ("depth.png", "depth.npy", "depth.json", "color.png"):
                             written = result.with_name(f"{result.name}_{ending}")
                             if ending == "color.png":
-                                prediction.colorize(COLOUR_MAPS[0]).save(written, compress_level=1)
+                                save_picture(prediction.colorize(COLOUR_MAPS[0]), written)
                             else:
-                                save_loudly(prediction, written)
+                                save_and_warn(prediction, written)
                             target.write(written, written.name)
                             written.unlink()
                     yield rows, None
