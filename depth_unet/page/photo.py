@@ -80,7 +80,7 @@ def photo_view(visits: Visits) -> None:
         if known is None:
             return [None, [], None, scale_bar(None, None), None, measurement(None, []), readout(None), *[None] * 4]
         prediction = known.prediction
-        pictures = *colours(known, prediction, Look(*look)), *marks(known, prediction, chosen)
+        pictures = *colours(known, prediction, Look.chosen(*look)), *marks(known, prediction, chosen)
         fov_deg, files = round(prediction.camera.horizontal_fov_deg, 1), map(known.path, ("depth.npy", "depth.json"))
         return [known, chosen, *pictures, readout(prediction), facts(prediction), fov_deg, *files]
 
@@ -109,7 +109,7 @@ def photo_view(visits: Visits) -> None:
 
     @refusals()
     def redraw(known: Record | None, *look: Any) -> Any:
-        return colours(known, known.prediction, Look(*look)) if known else gr.skip()
+        return colours(known, known.prediction, Look.chosen(*look)) if known else gr.skip()
 
     @refusals()
     def mark(known: Record | None, chosen: list, click: gr.SelectData) -> Any:
@@ -119,7 +119,10 @@ def photo_view(visits: Visits) -> None:
         with Image.open(known.path("photo.jpg")) as photo:
             ratio = prediction.camera.width / photo.width
         height, width = prediction.depth.shape
-        x, y = (int((side + 0.5) * ratio) for side in click.index)
+        try:
+            x, y = (max(0, int((side + 0.5) * ratio)) for side in click.index)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError("click in the picture") from None
         # The third click starts a new measurement.
         chosen = [*(chosen if len(chosen) < 2 else []), (min(x, width - 1), min(y, height - 1))]
         return chosen, *marks(known, prediction, chosen)
@@ -165,7 +168,7 @@ def photo_view(visits: Visits) -> None:
     def write_rest(known: Record | None, *look: Any) -> tuple[Any, ...]:
         if known is None:
             return None, None, None, gr.Row(visible=False)
-        prediction, look = known.prediction, Look(*look)
+        prediction, look = known.prediction, Look.chosen(*look)
         paths = [known.path(ending) for ending in ("depth.png", "depth.npz", "color.png")]
         save_and_warn(prediction, paths[0])
         prediction.save(paths[1])

@@ -8,6 +8,7 @@ import signal
 import ssl
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,7 @@ class Page(gr.Blocks):
         try:
             return await super().preprocess_data(*args, **kwargs)
         except Exception as error:  # gradio and pydantic raise anything here, with paths in it
-            logging.getLogger(__name__).info("refused: %s", error)
-            sentence = "The request does not fit this endpoint: its values are too few, or its files were not uploaded."
-            raise gr.Error(sentence, print_exception=False) from None
+            raise _refusal(error) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
         """Answer a request; what is no refusal is logged, and its text stays on the server."""
@@ -61,9 +60,18 @@ class Page(gr.Blocks):
             return await super().process_api(*args, **kwargs)
         except gr.Error:
             raise
-        except Exception:
-            logging.getLogger(__name__).exception("a request failed")
-            raise gr.Error("The server failed at this request.", print_exception=False) from None
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)[1:]
+            if any(Path(frame.filename).is_relative_to(FOLDER.parent) for frame in frames):
+                logging.getLogger(__name__).exception("a request failed")
+                raise gr.Error("The server failed at this request.", print_exception=False) from None
+            raise _refusal(error) from None  # in gradio alone: the page never sends what fails there
+
+
+def _refusal(error: Exception) -> gr.Error:
+    logging.getLogger(__name__).info("refused: %s", error)
+    sentence = "The request does not fit: values are missing or of another type, or a file was not uploaded."
+    return gr.Error(sentence, print_exception=False)
 
 
 def build(model: Predictor) -> Page:

@@ -1,6 +1,6 @@
 """Wrong requests: each gets one sentence that names no path of the server, and none costs the others anything."""
 
-import contextlib
+import base64
 import io
 import itertools
 import json
@@ -16,25 +16,23 @@ import pytest
 from PIL import Image
 from test_page import PATIENCE, running_app
 
-from depth_unet import DepthUNet, DepthUNetConfig
+from depth_unet import DepthUNetConfig
 
-NAMES = {
-    "predict": ("photo", "kind", "horizontal_fov_deg"),
-    "solid": ("photo", "kind", "size_mm", "horizontal_fov_deg"),
-}
 RIGHT = {
     "predict": [None, "npy", None],
     "measure": [None, [[1, 2]], None, None, None],
     "solid": [None, "glb", 100, None],
 }
 SCALARS = [
-    True, False, 0, -1, 1e-300, 1e300, -1e300, 10**400, math.nan, math.inf, -math.inf, "", " ", "60", "npy", "NPY", "nan",
-    "\0", "\ud800", "../../x", "ⅧⅧ", "🦊" * 50, "x" * 100_000, [], [60], [[]], {}, {"a": 1}, {"path": "x"}, [None], [[[[[1]]]]],
+    True, False, 0, -1, 1e-300, 1e300, -1e300, 10**400, math.nan, math.inf, -math.inf, "", " ", "60", "npy", "NPY",
+    "nan", "\0", "\ud800", "../../x", "ⅧⅧ", "🦊" * 50, "x" * 100_000, [], [60], [[]], {}, {"a": 1}, {"path": "x"},
+    [None], [[[[[1]]]]],
 ]  # fmt: skip
 POINTS = [
-    [[1]], [[1, 2, 3]], [[1, "x"]], [["1", "2"]], [[None, None]], [[True, False]], [[1.5, 2]], [[math.nan, 1]], [[math.inf, 1]],
-    [[-1, 2]], [[1, -2]], [[160, 0]], [[0, 120]], [[1e300, 0]], [[10**400, 0]], [[1, 2]] * 3, [[1, 2]] * 10_000, [1, 2],
-    [[[1, 2]]], {"x": 1, "y": 2}, [{"x": 1, "y": 2}], [[1, 2], 3], [[1, 2], []], "[[1, 2]]", [[{}, {}]], [[[], []]],
+    [[1]], [[1, 2, 3]], [[1, "x"]], [["1", "2"]], [[None, None]], [[True, False]], [[1.5, 2]], [[math.nan, 1]],
+    [[math.inf, 1]], [[-1, 2]], [[1, -2]], [[160, 0]], [[0, 120]], [[1e300, 0]], [[10**400, 0]], [[1, 2]] * 3,
+    [[1, 2]] * 10_000, [1, 2], [[[1, 2]]], {"x": 1, "y": 2}, [{"x": 1, "y": 2}], [[1, 2], 3], [[1, 2], []], "[[1, 2]]",
+    [[{}, {}]], [[[], []]],
 ]  # fmt: skip
 
 
@@ -134,8 +132,8 @@ def wrong_files(asked: Asked, path: str) -> list[Any]:
     Image.new("RGB", (40, 30)).save(secret)
     own = Path(path).parent
     places = [
-        f"{path}/x", f"{path}/../x", f"{path}/", f"{path}/.", f"{path}\0", f"{path}\0.jpg", str(own), str(own.parent), "/",
-        "/etc/passwd", "/dev/zero", "/dev/stdin", "/proc/self/environ", "..", ".", "~", "room.jpg", str(secret), "\ud800", "x" * 5000,
+        f"{path}/x", f"{path}/../x", f"{path}\0", f"{path}\0.jpg", str(own), str(own.parent), "/", "/etc/passwd",
+        "/dev/zero", "/dev/stdin", "/proc/self/environ", "..", ".", "~", "room.jpg", str(secret), "\ud800", "x" * 5000,
         "/" * 5000, f"{own}/../../lock", f"{own}/../../../../secret.jpg", f"{own.parent}/{'0' * 64}/room.jpg",
         f"file://{path}", "http://127.0.0.1:1/x.jpg", "https://", "data:image/png;base64,xx", "//127.0.0.1/x/y.jpg",
         "C:\\Windows\\win.ini", "\\\\server\\share\\x.jpg", "%2e%2e/x", path.upper(), f"{path}%00",
@@ -214,9 +212,10 @@ def test_calls_of_another_shape(endpoint: str, asked: Asked, uploaded: dict[str,
 
 ODD_PHOTOS = {
     "empty.jpg": b"", "text.jpg": b"no picture", "zeros.png": bytes(5000), "list.png": b"#EXTM3U\nsecret.jpg\n",
-    "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "vector.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-    "half.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x20\0\0\0\x20", "page.pdf": b"%PDF-1.4\n", "program.jpg": b"MZ\0\0" * 99,
-    "🦊 'quoted' \"name\".jpg": b"x", "<b>bold<b>.jpg": b"x", "x" * 200 + ".jpg": b"x", "..jpg": b"x", ".jpg": b"",
+    "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "page.pdf": b"%PDF-1.4\n",
+    "vector.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "program.jpg": b"MZ\0\0" * 99,
+    "half.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x20\0\0\0\x20", "..jpg": b"x", ".jpg": b"",
+    "🦊 'quoted' \"name\".jpg": b"x", "<b>bold<b>.jpg": b"x", "x" * 200 + ".jpg": b"x",
 }  # fmt: skip
 
 
@@ -282,42 +281,56 @@ def events_of_the_page(asked: Asked) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def test_private_events_refuse_wrong_values_too(asked: Asked, uploaded: dict[str, Any]):
-    """Those of the page's own buttons, called with whatever a stranger sends."""
+def outcome(asked: Asked, event: dict[str, Any], values: list[Any], session: str, **more: Any) -> dict[str, Any]:
+    """What an event of the page ends with."""
+    sent = {"data": values, "fn_index": event["id"], "session_hash": session, **more}
+    place = "queue/join" if event["queue"] is not False else "run/predict"
+    begun = asked.web.post(f"gradio_api/{place}", content=json.dumps(sent), headers=asked.json)
+    if place == "run/predict" or begun.status_code != 200:
+        return begun.json()
+    with asked.web.stream("GET", f"gradio_api/queue/data?session_hash={session}") as stream:
+        for line in stream.iter_lines():
+            message = json.loads(line[5:]) if line.startswith("data:") else {}
+            if message.get("msg") == "process_completed":
+                return message["output"]
+    return {"error": "the stream ended without an answer"}
+
+
+def test_events_of_the_page_refuse_wrong_values_too(asked: Asked, uploaded: dict[str, Any]):
+    """What its buttons and fields send is checked like all that strangers send."""
     tried = 0
     for event in events_of_the_page(asked):
-        for value in (
-            None,
-            0,
-            -1,
-            "x",
-            "\ud800",
-            [],
-            {},
-            [[]],
-            {"path": "/etc/passwd"},
-            {"path": f"{uploaded['path']}/x"},
-        ):
-            data = {"data": [value] * len(event["inputs"]), "fn_index": event["id"], "session_hash": f"stranger{tried}"}
-            begun = asked.web.post("gradio_api/queue/join", content=json.dumps(data), headers=asked.json)
+        for value in (None, -1, "x", [], {"path": f"{uploaded['path']}/x"}):
+            output = outcome(asked, event, [value] * len(event["inputs"]), f"stranger{tried}")
+            assert "error" not in output or is_a_sentence(asked, output["error"]), (event["id"], value, output)
             tried += 1
-            if begun.status_code != 200:
-                continue
-            with contextlib.suppress(httpx.ReadTimeout):
-                path = f"gradio_api/queue/data?session_hash=stranger{tried - 1}"
-                with asked.web.stream("GET", path, timeout=20) as stream:
-                    for line in stream.iter_lines():
-                        message = json.loads(line[5:]) if line.startswith("data:") else {}
-                        if message.get("msg") == "process_completed":
-                            output = message["output"]
-                            assert message["success"] or is_a_sentence(asked, output["error"]), (
-                                event["id"],
-                                value,
-                                output,
-                            )
-                            break
-                        if message.get("msg") == "close_stream":
-                            break
-    assert tried > 100
+    assert tried > 60
     assert asked.answer("predict", [uploaded, "npy", None])[0] == "complete"
+    assert "Traceback" not in asked.log()
+
+
+def camera_event(asked: Asked) -> dict[str, Any]:
+    """The event of the live view."""
+    (event,) = [event for event in events_of_the_page(asked) if event["targets"][0][1] == "stream"]
+    return event
+
+
+def test_the_live_view_refuses_what_is_no_frame(asked: Asked, uploaded: dict[str, Any], photo: Path):
+    def as_text(content: bytes, kind: str = "jpeg") -> dict[str, Any]:
+        url = f"data:image/{kind};base64," + base64.b64encode(content).decode()
+        return {"path": "", "url": url, "meta": {"_type": "gradio.FileData"}}
+
+    event, frame = camera_event(asked), as_text(photo.read_bytes())
+    gif, tiff = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (64, 48)).save(gif, "GIF")
+    Image.new("RGB", (64, 48)).save(tiff, "TIFF")
+    wrong = [as_text(bomb(side), "png") for side in (3000, 9000, 20_000)]
+    wrong += [as_text(content) for content in (b"", b"x", photo.read_bytes()[:700], gif.getvalue(), tiff.getvalue())]
+    wrong += [{**frame, "url": f"data:image/png;base64,{text}"} for text in ("", "%%%", "=", "x" * 11_000_000)]
+    wrong += [{**frame, "url": url} for url in ("data:text/html,x", "data:image/", "http://127.0.0.1:1/x", 3, [])]
+    wrong += [{"path": uploaded["path"] + "/x"}, {}, [], "x", 3]
+    for number, sent in enumerate(wrong):
+        output = outcome(asked, event, [sent], f"camera{number}")
+        assert is_a_sentence(asked, output.get("error")), (str(sent)[:90], output)
+    assert "error" not in outcome(asked, event, [frame], "camera")
     assert "Traceback" not in asked.log()
