@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 from depth_unet import DEFAULT_MODEL, open_model
 
@@ -21,6 +22,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--host", default=host, help="address to listen at; 0.0.0.0 lets the network in")
     made.add_argument("--port", type=int, default=port, help="port to listen at")
     made.add_argument("--mcp", action="store_true", help="serve the endpoints as MCP tools too, at /gradio_api/mcp")
+    made.add_argument("--ssl-certfile", type=Path, help="certificate (PEM): serve HTTPS")
+    made.add_argument("--ssl-keyfile", type=Path, help="its private key (PEM)  (default: in the certificate's file)")
+    root = os.environ.get("GRADIO_ROOT_PATH") or ""
+    made.add_argument(
+        "--root-path", default=root, help="path or URL below which a reverse proxy shows the page: /depth"
+    )
     return made
 
 
@@ -30,9 +37,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.mcp and importlib.util.find_spec("mcp") is None:
             raise ImportError('--mcp needs another package: pip install "gradio[mcp]"')
-        from depth_unet.page.server import serve  # gradio: slow to import, and absent without its extra
+        from depth_unet.page.server import check_certificate, check_proxy, serve  # gradio: slow, or not there
 
-        serve(open_model(options.model), options.host, options.port, options.mcp)
+        check_proxy(options.root_path)
+        check_certificate(options.ssl_certfile, options.ssl_keyfile)
+        serve(
+            open_model(options.model),
+            options.host,
+            options.port,
+            options.mcp,
+            root_path=options.root_path,
+            certificate=options.ssl_certfile,
+            key=options.ssl_keyfile,
+        )
+    except KeyboardInterrupt:  # while the model was loaded
+        return 130
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,10 +8,13 @@ from typing import Any
 import gradio as gr
 
 from depth_unet.__main__ import find_photos
+from depth_unet.files import finished_or_absent
 from depth_unet.page.components import PRIVATE
 from depth_unet.page.look import COLOUR_MAPS
-from depth_unet.page.notices import refusals, save_loudly
-from depth_unet.page.visits import Visits
+from depth_unet.page.notices import refusals, save_and_warn
+from depth_unet.page.visits import Visits, save_picture
+
+MOST_BYTES = 1e9  # of an archive; the photo that exceeds it is the last
 
 
 def batch_view(visits: Visits) -> None:
@@ -26,25 +29,27 @@ def batch_view(visits: Visits) -> None:
 
     def run(photos: list[dict[str, Any]] | None, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
         with refusals():
-            if not photos:
+            if not (photos and isinstance(photos, list)):
                 raise ValueError("choose some photos first")
             paths = [visits.received(photo) for photo in photos]
             zipped, rows = Path(visits.new_file("depth.zip")), []
             yield rows, None
-            with zipfile.ZipFile(zipped, "w", zipfile.ZIP_STORED) as target:
+            with finished_or_absent(zipped) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as target:
                 for path, result in progress.tqdm(list(find_photos(paths, zipped.parent)), unit="photo"):
                     try:
+                        if place.stat().st_size > MOST_BYTES:
+                            raise ValueError("left out: the archive is full; send fewer photos at once")
                         prediction = visits.predict(path)
-                    except (OSError, ValueError) as error:
+                    except (FileNotFoundError, ValueError) as error:
                         rows.append([path.name, None, None, None, str(error)])
                     else:
                         rows.append([path.name, *(f"{value:.2f}" for value in prediction.summary()), ""])
                         for ending in ("depth.png", "depth.npy", "depth.json", "color.png"):
                             written = result.with_name(f"{result.name}_{ending}")
                             if ending == "color.png":
-                                prediction.colorize(COLOUR_MAPS[0]).save(written, compress_level=1)
+                                save_picture(prediction.colorize(COLOUR_MAPS[0]), written)
                             else:
-                                save_loudly(prediction, written)
+                                save_and_warn(prediction, written)
                             target.write(written, written.name)
                             written.unlink()
                     yield rows, None

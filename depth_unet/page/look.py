@@ -1,12 +1,13 @@
 """The colours of depth that a visitor chooses, and the metres that they span."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from depth_unet.colorize import colour_steps
 from depth_unet.prediction import Prediction
 
+MOST_METRES = 1e4
 SHOWN_LONGEST = 1280  # pixels of the pictures on the page; the downloads have all
 # Equal steps of depth look equal in the first five; the others have more contrast instead.
 COLOUR_MAPS = ["viridis", "magma", "inferno", "plasma", "cividis", "turbo", "Spectral", "gray"]
@@ -18,6 +19,20 @@ class Look(NamedTuple):
     cmap: str
     near: float | None
     far: float | None
+
+    @classmethod
+    def chosen(cls, cmap: Any, near: Any, far: Any) -> "Look":
+        """A choice as a browser or a stranger sends it.
+
+        Raises:
+            ValueError: no colours of the page, or no metres.
+        """
+        if not (isinstance(cmap, str) and cmap in COLOUR_MAPS):
+            raise ValueError(f"the colours must be one of {', '.join(COLOUR_MAPS)}")
+        for metres in (near, far):
+            if not (metres is None or (isinstance(metres, int | float) and 0 <= metres <= MOST_METRES)):
+                raise ValueError(f"near and far must be metres from 0 to {MOST_METRES:g}")
+        return cls(cmap, near, far)
 
     def range_of(self, prediction: Prediction) -> tuple[float, float]:
         """The metres of the first and the last colour.
@@ -37,7 +52,7 @@ def look_of_address(request: gr.Request) -> Look:
 
     def metres(name: str) -> float:
         try:
-            return max(0.0, min(float(asked.get(name, 0)), 1e4))
+            return max(0.0, min(float(asked.get(name, 0)), MOST_METRES))
         except ValueError:
             return 0.0
 

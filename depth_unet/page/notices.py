@@ -1,6 +1,5 @@
 """What a visitor reads: results as HTML, refusals in one sentence, warnings."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,8 @@ import gradio as gr
 
 from depth_unet.prediction import Prediction
 
+GONE = "The photo is no longer on the server: please choose it again."
+
 
 @contextmanager
 def refusals() -> Iterator[None]:
@@ -17,18 +18,16 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, ValueError, IndexError) as error:
-        gone = "The photo is no longer on the server: please choose it again."
+        sentence = GONE if isinstance(error, FileNotFoundError) else str(error)
         # Not an error of the server: no traceback in its log.
-        raise gr.Error(gone if isinstance(error, FileNotFoundError) else str(error), print_exception=False) from None
+        raise gr.Error(sentence, print_exception=False) from None
 
 
-def save_loudly(prediction: Prediction, path: str | Path) -> None:
+def save_and_warn(prediction: Prediction, path: str | Path) -> None:
     """Save, and report what the file cannot hold."""
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        prediction.save(path)
-    for note in notes:
-        gr.Warning(str(note.message))
+    prediction.save(path)
+    if lost := prediction.lost(Path(path).suffix):
+        gr.Warning(f"{Path(path).name}: {lost}")
 
 
 def facts(prediction: Prediction) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from depth_unet.page.api import SOLID_LONGEST
 from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE, QUIET, download, picture
 from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST, Look, look_of_address, scale_bar
 from depth_unet.page.marks import draw_marks
-from depth_unet.page.notices import facts, measurement, readout, refusals, save_loudly
-from depth_unet.page.visits import Record, Visits
+from depth_unet.page.notices import facts, measurement, readout, refusals, save_and_warn
+from depth_unet.page.visits import Record, Visits, save_picture
 from depth_unet.prediction import Prediction
 
 EXAMPLES = sorted(map(str, Path(__file__).with_name("examples").glob("*.jpg")))
@@ -80,38 +80,36 @@ def photo_view(visits: Visits) -> None:
         if known is None:
             return [None, [], None, scale_bar(None, None), None, measurement(None, []), readout(None), *[None] * 4]
         prediction = known.prediction
-        pictures = *colours(known, prediction, Look(*look)), *marks(known, prediction, chosen)
+        pictures = *colours(known, prediction, Look.chosen(*look)), *marks(known, prediction, chosen)
         fov_deg, files = round(prediction.camera.horizontal_fov_deg, 1), map(known.path, ("depth.npy", "depth.json"))
         return [known, chosen, *pictures, readout(prediction), facts(prediction), fov_deg, *files]
 
     def colours(known: Record, prediction: Prediction, look: Look) -> tuple[tuple[str, str], str]:
         near, far = look.range_of(prediction)
-        # A new name each time, or the browser would show its cached picture.
-        path = visits.new_file(f"{known.stem}_color.jpg")
-        image = prediction.shrink(SHOWN_LONGEST).colorize(look.cmap, near, far, scale_bar=False)
-        image.save(path, quality=92, subsampling=0)
+        path = known.new_picture("color.jpg")
+        save_picture(prediction.shrink(SHOWN_LONGEST).colorize(look.cmap, near, far, scale_bar=False), path)
         return (known.path("photo.jpg"), path), scale_bar(look.cmap, (near, far))
 
     def marks(known: Record, prediction: Prediction, chosen: list) -> tuple[str, str]:
         photo = known.photo
         ratio = photo.width / prediction.camera.width
         label = f"{prediction.length(chosen):.2f} m" if chosen else ""
-        path = visits.new_file(f"{known.stem}_marked.jpg")
-        draw_marks(photo, [((x + 0.5) * ratio, (y + 0.5) * ratio) for x, y in chosen], label).save(path, quality=90)
+        path = known.new_picture("marked.jpg")
+        save_picture(draw_marks(photo, [((x + 0.5) * ratio, (y + 0.5) * ratio) for x, y in chosen], label), path)
         return path, measurement(prediction, chosen)
 
     @refusals()
-    def take(photo: dict[str, Any] | None, *look: Any) -> list[Any]:
+    def take(photo: dict[str, Any] | None, last: Record | None, *look: Any) -> list[Any]:
         if photo is None:
             return [gr.skip(), *shown(None, [], *look)]
         path = visits.received(photo)
-        known = visits.keep(visits.predict(path), path)
+        known = visits.keep(visits.predict(path), path, last)
         visible = gr.skip() if path.suffix.lower() in SHOWN_BY_BROWSERS else known.path("photo.jpg")
         return [visible, *shown(known, [], *look)]
 
     @refusals()
     def redraw(known: Record | None, *look: Any) -> Any:
-        return colours(known, known.prediction, Look(*look)) if known else gr.skip()
+        return colours(known, known.prediction, Look.chosen(*look)) if known else gr.skip()
 
     @refusals()
     def mark(known: Record | None, chosen: list, click: gr.SelectData) -> Any:
@@ -121,7 +119,10 @@ def photo_view(visits: Visits) -> None:
         with Image.open(known.path("photo.jpg")) as photo:
             ratio = prediction.camera.width / photo.width
         height, width = prediction.depth.shape
-        x, y = (int((side + 0.5) * ratio) for side in click.index)
+        try:
+            x, y = (max(0, int((side + 0.5) * ratio)) for side in click.index)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError("click in the picture") from None
         # The third click starts a new measurement.
         chosen = [*(chosen if len(chosen) < 2 else []), (min(x, width - 1), min(y, height - 1))]
         return chosen, *marks(known, prediction, chosen)
@@ -144,13 +145,13 @@ def photo_view(visits: Visits) -> None:
         if not metres:
             raise ValueError("type the true length in metres")
         true = known.prediction.calibrate_length(chosen, metres)
-        return shown(visits.keep(true, known.photo), chosen, *look)
+        return shown(visits.keep(true, known.photo, known), chosen, *look)
 
     @refusals()
     def forget_scale(known: Record | None, chosen: list, *look: Any) -> Any:
         if known is None or known.prediction.calibration == 1:
             return gr.skip()
-        return shown(visits.keep(known.prediction.uncalibrated(), known.photo), chosen, *look)
+        return shown(visits.keep(known.prediction.uncalibrated(), known.photo, known), chosen, *look)
 
     @refusals()
     def change_camera(known: Record | None, chosen: list, fov_deg: float | None, *look: Any) -> Any:
@@ -161,17 +162,17 @@ def photo_view(visits: Visits) -> None:
             return gr.skip()  # the field lost the focus unchanged: the camera is still the photo's own
         height, width = prediction.depth.shape
         changed = prediction.with_camera(Camera.from_fov(width, height, fov_deg))
-        return shown(visits.keep(changed, known.photo), chosen, *look)
+        return shown(visits.keep(changed, known.photo, known), chosen, *look)
 
     @refusals()
     def write_rest(known: Record | None, *look: Any) -> tuple[Any, ...]:
         if known is None:
             return None, None, None, gr.Row(visible=False)
-        prediction, look = known.prediction, Look(*look)
-        paths = [visits.new_file(f"{known.stem}_{ending}") for ending in ("depth.png", "depth.npz", "color.png")]
-        save_loudly(prediction, paths[0])
+        prediction, look = known.prediction, Look.chosen(*look)
+        paths = [known.path(ending) for ending in ("depth.png", "depth.npz", "color.png")]
+        save_and_warn(prediction, paths[0])
         prediction.save(paths[1])
-        prediction.colorize(look.cmap, *look.range_of(prediction)).save(paths[2], compress_level=1)
+        save_picture(prediction.colorize(look.cmap, *look.range_of(prediction)), paths[2])
         # The row, not its buttons: gradio does not track the files of a changed button and never deletes them.
         return *paths, gr.Row(visible=True)
 
@@ -182,7 +183,7 @@ def photo_view(visits: Visits) -> None:
         if not size_mm:
             raise ValueError("type the size of the print in millimetres")
         prediction, photo = known.prediction, known.photo
-        paths = [visits.new_file(f"{known.stem}.{kind}") for kind in ("glb", "ply", "stl")]
+        paths = [str(known.folder / f"{known.stem}.{kind}") for kind in ("glb", "ply", "stl")]
         for path in paths:
             prediction.save(path, image=photo, size_mm=size_mm, longest=SOLID_LONGEST)
         summary = prediction.summary()
@@ -205,7 +206,7 @@ def photo_view(visits: Visits) -> None:
         )
 
     # Without preprocessing the file arrives as it was sent; gr.Image re-encodes some and fails on others.
-    run = {"fn": take, "inputs": [source, *look], "outputs": [source, *views], "preprocess": False}
+    run = {"fn": take, "inputs": [source, record, *look], "outputs": [source, *views], "preprocess": False}
     run |= {"concurrency_id": "model", **PRIVATE}
     # `input` fires once for each photo; `change` fires twice where one photo replaces another.
     begin(source.input(**run, trigger_mode="always_last"))

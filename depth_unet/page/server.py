@@ -1,7 +1,17 @@
 """The page as a whole, and its server."""
 
+import contextlib
+import logging
+import os
+import shutil
 import signal
+import ssl
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 try:
     import gradio as gr
@@ -14,14 +24,17 @@ from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
 from depth_unet.page.live import live_view
 from depth_unet.page.photo import photo_view
+from depth_unet.page.store import Keeper, own_folder
 from depth_unet.page.video import video_view
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
 
 FOLDER = Path(__file__).parent
 CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
+MOST_BYTES = 4e9  # of visitors' files; beyond them, or half of the free disk, the oldest are deleted
 MOST_WAITING = 32  # photos in the queue; further ones are refused
 LARGEST_FILE = "100mb"
+GRACE = 2  # seconds for answers that are under way when the server ends
 
 THEME = gr.themes.Default(
     primary_hue="teal",
@@ -31,51 +44,166 @@ THEME = gr.themes.Default(
 ).set(body_text_color_subdued="*neutral_600")  # gradio's own grey is too pale to read on white
 
 
-def build(model: Predictor) -> gr.Blocks:
-    """The page for one model, not yet served."""
-    with gr.Blocks(title="Depth from one photo", delete_cache=CLEAN_UP) as page:
-        visits = Visits(model, page)
+class Page(gr.Blocks):
+    """gradio's page, whose every error is a sentence without paths of the server."""
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse what gradio cannot take from a request."""
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except Exception as error:  # gradio and pydantic raise anything here, with paths in it
+            raise _refusal(error) from None
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer a request; what is no refusal is logged, and its text stays on the server."""
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)[1:]
+            if any(Path(frame.filename).is_relative_to(FOLDER.parent) for frame in frames):
+                logging.getLogger(__name__).exception("a request failed")
+                raise gr.Error("The server failed at this request.", print_exception=False) from None
+            raise _refusal(error) from None  # in gradio alone: the page never sends what fails there
+
+
+def _refusal(error: Exception) -> gr.Error:
+    logging.getLogger(__name__).info("refused: %s", error)
+    sentence = "The request does not fit: values are missing or of another type, or a file was not uploaded."
+    return gr.Error(sentence, print_exception=False)
+
+
+def build(model: Predictor) -> Page:
+    """The page for one model, not yet served; `serve` deletes the files of its visitors."""
+    with Page(title="Depth from one photo") as page:
+        page.visits = Visits(model, page)
         gr.Markdown("# Depth from one photo\nOne picture in, the distance of everything in it out: in metres.")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
             for title, view in tabs.items():
                 with gr.Tab(title):
-                    view(visits)
-        endpoints(visits)
+                    view(page.visits)
+        endpoints(page.visits)
         page.load(None, js="() => depthPage.describe()")
     # Serialised: concurrent predictions only slow each other down.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
 
 
-def serve(model: Predictor, host: str, port: int, mcp: bool = False) -> None:
-    """Serve the page until interrupted, then delete the files of its visitors.
+def check_proxy(root_path: str) -> None:
+    """Refuse a path below which no proxy can show the page.
 
     Raises:
-        OSError: the port is taken, or there is no such address.
+        ValueError: it does not start with "/" and is no URL.
     """
-    page = build(model)
-    # A service manager ends the server like Ctrl-C: gradio then deletes the files of its visitors.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if root_path and not root_path.startswith(("/", "http://", "https://")):
+        raise ValueError(f"--root-path must start with / or be a URL, not {root_path!r}")
 
-    health = {"status": "ok", "model": model.name, "revision": model.revision}
+
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Refuse files with which no server can speak HTTPS.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a key alone, no certificate, or not its key.
+    """
+    if key and not certificate:
+        raise ValueError("--ssl-keyfile needs --ssl-certfile")
+    files = [file for file in (certificate, key) if file]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no file {file}")
     try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            theme=THEME,
-            css_paths=FOLDER / "page.css",
-            head=f"<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
-            max_file_size=LARGEST_FILE,
-            footer_links=["api", "settings"],
-            share=False,
-            mcp_server=mcp,
-            app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health))]},
-        )
-    except (OSError, OverflowError):
-        raise OSError(f"cannot listen at {host}:{port}; is another program there?") from None
+        if certificate:
+            # With an empty password, or OpenSSL would ask for it at the terminal.
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError:
+        names = " and ".join(map(str, files))
+        raise ValueError(f"{names}: not a certificate with its key, both as PEM and the key without password") from None
+
+
+def serve(
+    model: Predictor,
+    host: str,
+    port: int,
+    mcp: bool = False,
+    *,
+    root_path: str = "",
+    certificate: Path | None = None,
+    key: Path | None = None,
+) -> None:
+    """Serve the page until interrupted or terminated, then delete the files of its visitors.
+
+    Args:
+        model: predicts.
+        host: address to listen at.
+        port: port to listen at.
+        mcp: serve the endpoints as MCP tools too.
+        root_path: path or URL below which a reverse proxy shows the page.
+        certificate: PEM file, for HTTPS.
+        key: PEM file of its private key; by default in the certificate's file.
+
+    Raises:
+        OSError: the port is taken, or there is no such address or file.
+        ValueError: `root_path` or the certificate cannot be used.
+    """
+    check_proxy(root_path)
+    check_certificate(certificate, key)
+    ended = threading.Event()
+    health = {"status": "ok", "model": model.name, "revision": model.revision}
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
+        page = build(model)
+        interval, age = CLEAN_UP
+        keeper = Keeper(folder, age, min(MOST_BYTES, shutil.disk_usage(folder).free / 2))
+        page.visits.make_room = keeper.sweep
+        try:
+            page.launch(
+                server_name=host,
+                server_port=port,
+                root_path=root_path,
+                ssl_certfile=certificate and str(certificate),
+                ssl_keyfile=certificate and str(key or certificate),
+                ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
+                theme=THEME,
+                css_paths=FOLDER / "page.css",
+                head=f"<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
+                max_file_size=LARGEST_FILE,
+                footer_links=["api", "settings"],
+                share=False,
+                mcp_server=mcp,
+                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health))]},
+                prevent_thread_lock=True,
+            )
+        except (OSError, OverflowError):
+            raise OSError(f"cannot listen at {host}:{port}; is another program there?") from None
+        with keeper.at_work(interval):
+            while not ended.wait(0.2):  # with a timeout: Windows delivers Ctrl-C only in between
+                pass
+        page.visits.ended = True
+        page.server.config.timeout_graceful_shutdown = GRACE
+        page.close(verbose=False)
+
+
+@contextlib.contextmanager
+def _uploads_to(folder: Path) -> Iterator[None]:
+    """Let gradio put uploads and its copies there."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    try:
+        yield
     finally:
-        # gradio deletes them too, unless an open connection keeps it from ending in time.
-        cache = Path(page.GRADIO_CACHE).resolve()
-        for path in {Path(path).resolve() for kept in page.temp_file_sets for path in kept}:
-            if path.is_relative_to(cache):
-                path.unlink(missing_ok=True)
+        os.environ.pop("GRADIO_TEMP_DIR")
+        if before is not None:
+            os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@contextlib.contextmanager
+def _ending(ended: threading.Event) -> Iterator[None]:
+    """Set the event at Ctrl-C or when a service manager ends the server, which both may do more than once."""
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -6,8 +6,9 @@ from typing import Any
 
 import gradio as gr
 
+from depth_unet.page.api import number
 from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE
-from depth_unet.page.look import COLOUR_MAPS
+from depth_unet.page.look import COLOUR_MAPS, Look
 from depth_unet.page.notices import note, refusals
 from depth_unet.page.visits import Visits
 from depth_unet.video import VideoReport, depth_video
@@ -32,6 +33,7 @@ def video_view(visits: Visits) -> None:
         with refusals():
             if not clip:
                 raise ValueError("choose a clip first")
+            strength, cmap = number(strength, "the smoothing", 0, 0.95), Look.chosen(cmap, None, None).cmap
             source, target = visits.received(clip), visits.new_file("depth.mp4")
             yield None, video_note(None)
             for step in depth_video(visits.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
@@ -48,9 +50,11 @@ def video_view(visits: Visits) -> None:
 
 def video_note(report: VideoReport | None) -> str:
     """What was written and the effect of the smoothing, as HTML."""
-    text = f"At most {MOST_FRAMES} frames at 15 a second; the colours mean the same throughout."
+    text = f"At most 15 frames a second and {MOST_FRAMES} of the whole clip; the colours mean the same throughout."
     if report:
         text = f"{report.frames} frames, colours from {report.near:.2f} to {report.far:.2f} m."
+        if report.damaged:
+            text += f" {report.damaged} damaged places of the clip were skipped."
         if not math.isnan(report.flicker_before):  # NaN where nothing stood still
             before, after = 100 * report.flicker_before, 100 * report.flicker_after
             text += f" Flicker where the picture stands still: {before:.2f} % before, {after:.2f} % after smoothing."
