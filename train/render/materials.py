@@ -1,0 +1,255 @@
+"""Textures made by numpy: wood, tiles, carpet, plaster, fabric; pictures, papers, screens; and how furniture is dyed."""
+
+import colorsys
+import random
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from train.render.mesh import Paint
+from train.render.things import COVERS, PAPERS, PICTURES, SCREENS, Rng, colour
+
+SIDE = 512  # pixels of a texture
+TILE = 160  # pixels of a tile of the atlas
+CLOTH = re.compile(r"(?i)sofa|couch|armchair|bed\b|futon|puff|curtain|chair|towel|cushion|ottoman")
+
+
+def noise(random_values: np.random.Generator, power: float, stretch: tuple[float, float] = (1, 1), side: int = SIDE) -> np.ndarray:
+    """Noise that repeats at its borders, with spectrum 1 / f^power, mean 0 and deviation 1; `stretch` along x and y."""
+    f = np.fft.fftfreq(side) * side
+    radius = np.hypot(f[None] * stretch[0], f[:, None] * stretch[1])
+    radius[0, 0] = np.inf
+    field = np.fft.ifft2(np.fft.fft2(random_values.standard_normal((side, side))) * radius**-power).real
+    return field / field.std()
+
+
+@lru_cache(maxsize=128)
+def texture(name: str) -> np.ndarray:
+    """A texture that repeats at its borders, (512, 512, 3) uint8, of mean 0.8 so that a colour can be multiplied.
+
+    Args:
+        name: plaster, concrete, carpet, fabric, wood, planks, tile, marble, terrazzo, acoustic, brick (0 to 3) or
+            print (0 to 15), with the number appended.
+    """
+    kind, number = re.fullmatch(r"([a-z]+)(\d+)", name).groups()
+    k, values = int(number), np.random.default_rng([int(number), *kind.encode()])
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+
+    def n(power: float, stretch: tuple[float, float] = (1, 1)) -> np.ndarray:
+        return noise(values, power, stretch)
+
+    if kind in ("wood", "planks"):
+        grain = n(1.1, (1, 12)) + 0.5 * n(0.5, (1, 25)) + 0.8 * np.sin(8 * n(2.2, (1, 5)))
+    if kind == "plaster":
+        tone = 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2)
+    elif kind == "concrete":
+        tone = 0.03 * n(1.3) + 0.03 * n(0.2)
+    elif kind == "carpet":
+        tone = (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5)
+    elif kind == "fabric":
+        threads = 40 + 25 * k
+        tone = 0.06 * np.sin(2 * np.pi * threads * x) * np.sin(2 * np.pi * threads * y) + 0.04 * n(0.4) + 0.03 * n(1.5)
+    elif kind == "wood":
+        tone = 0.055 * grain
+    elif kind == "planks":
+        rows = (6, 8, 5, 11)[k]
+        row = (y * rows).astype(int)
+        length = x * (2 + k % 2) + values.random(rows)[row]
+        tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)]
+        tone = tone + 0.04 * np.roll(grain, SIDE // 3, 1) + 0.02 * grain[(row * 97 + np.arange(SIDE)[:, None]) % SIDE, np.arange(SIDE)]
+        tone[((y * rows) % 1 < 0.02) | (length % 1 < 0.006)] -= 0.3
+    elif kind in ("tile", "brick"):
+        columns, rows = ((2, 2), (4, 4), (2, 4), (8, 8))[k] if kind == "tile" else (4, 12)
+        shift = 0.5 * ((y * rows).astype(int) % 2) if kind == "brick" or k == 2 else 0.0
+        u, v = (x * columns + shift), y * rows
+        tone = (0.03 if kind == "tile" else 0.06) * values.standard_normal((rows, columns + 1))[v.astype(int), u.astype(int) % columns]
+        tone = tone + (0.012 * n(1) if kind == "tile" else 0.04 * n(0.5)) + 0.03 * n(1.7) * (k % 2)
+        joint = 0.006 * max(columns, rows) + 0.006 if kind == "tile" else 0.05
+        tone[(u % 1 < joint * columns / max(columns, rows) * (1 if kind == "tile" else 0.4)) | (v % 1 < joint * rows / max(columns, rows) * (1 if kind == "tile" else 2))] = 0.12 if kind == "brick" or k % 3 == 0 else -0.28
+    elif kind == "marble":
+        tone = -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5)
+    elif kind == "terrazzo":
+        tone = 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2)
+    elif kind == "acoustic":
+        tone = -0.18 * (n(0.5) > 1.8) + 0.015 * n(0.2)
+        tone[((x * 2) % 1 < 0.02) | ((y * 2) % 1 < 0.02)] = -0.18
+    elif kind == "print":
+        return _as_bytes(_print(values, k, x, y))
+    else:
+        raise ValueError(f"there is no texture {name!r}")
+    spread = (0.8, 1.0, 1.15) if kind in ("wood", "planks") else (1, 1, 1)
+    return _as_bytes(0.8 + (tone - tone.mean())[..., None] * spread)
+
+
+def _as_bytes(picture: np.ndarray) -> np.ndarray:
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _print(values: np.random.Generator, k: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Patterned cloth or wallpaper: stripes, checks, dots, or a mirrored ornament."""
+    palette = values.random((6, 3)) * 0.35 + values.random((6, 1)) * 0.4 + 0.25
+    if k % 4 in (0, 1):
+        edges = np.cumsum(values.random(6) + 0.1)
+        picture = palette[np.searchsorted(edges / edges[-1], x[0]).clip(0, 5)][None].repeat(SIDE, 0)
+        picture = (picture + picture.transpose(1, 0, 2)) / 2 if k % 4 else picture
+    elif k % 4 == 2:
+        count = int(values.integers(3, 9))
+        u, v = (x * count) % 1 - 0.5, (y * count + 0.5 * ((x * count).astype(int) % 2)) % 1 - 0.5
+        picture = np.where((np.hypot(u, v) < values.uniform(0.15, 0.4))[..., None], palette[0], palette[1])
+    else:
+        field = noise(values, 1.6, side=SIDE // 4)
+        field = np.concatenate([field, field[:, ::-1]], 1)
+        field = np.tile(np.concatenate([field, field[::-1]], 0), (2, 2))
+        picture = palette[np.clip((field * 1.3 + 3).astype(int), 0, 5)]
+    picture = 0.8 + (picture - picture.mean()) * values.uniform(0.5, 1.1)
+    return picture + 0.02 * noise(values, 0.2)[..., None]
+
+
+# Pictures, papers, covers and screens
+
+
+def _shapes(values: np.random.Generator, canvas: np.ndarray, count: int, largest: float) -> None:
+    """Rectangles and discs of random colours."""
+    side, (y, x) = len(canvas), np.mgrid[: len(canvas), : len(canvas)]
+    for _ in range(count):
+        cx, cy = values.random(2) * side
+        w, h = (values.random(2) * largest + 0.03) * side
+        inside = np.hypot((x - cx) / w, (y - cy) / h) < 0.5 if values.random() < 0.4 else (abs(x - cx) < w / 2) & (abs(y - cy) < h / 2)
+        canvas[inside] = values.random(3) * values.uniform(0.3, 1)
+
+
+def _landscape(values: np.random.Generator, side: int) -> np.ndarray:
+    """Sky above hills."""
+    y = np.linspace(0, 1, side)[:, None, None]
+    sky = np.array(colorsys.hsv_to_rgb(values.choice([0.55, 0.6, 0.08, 0.95]), values.uniform(0.1, 0.6), 1))
+    canvas = (sky * (0.55 + 0.45 * y)).repeat(side, 1) + 0.05 * noise(values, 1.5, (1, 2), side)[..., None]
+    horizon = values.uniform(0.3, 0.6)
+    for _ in range(int(values.integers(2, 5))):
+        line = horizon + 0.06 * np.interp(np.arange(side), np.linspace(0, side, 9), values.standard_normal(9))
+        ground = np.array(colorsys.hsv_to_rgb(values.choice([0.3, 0.25, 0.1, 0.6]), values.uniform(0.1, 0.7), values.uniform(0.1, 0.7)))
+        below = y[..., 0] > line
+        canvas[below] = (ground * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None]))[below]
+        horizon += values.uniform(0.1, 0.25)
+    return canvas
+
+
+def _art(values: np.random.Generator, side: int = TILE) -> np.ndarray:
+    """A procedural picture: a landscape, shapes, colour fields, or a mirrored ornament."""
+    style = int(values.integers(5))
+    if style <= 1:
+        return _landscape(values, side)
+    palette = values.random((5, 3)) * values.uniform(0.3, 1) + values.random() * 0.3
+    if style == 2:
+        canvas = np.tile(palette[0], (side, side, 1))
+        _shapes(values, canvas, int(values.integers(3, 14)), 0.6)
+        return canvas
+    fields = np.stack([noise(values, values.uniform(1, 2.4), side=side) for _ in range(3)])
+    if style == 3:
+        return palette[np.clip((fields[0] + 2).astype(int), 0, 4)] + 0.08 * fields[1][..., None]
+    return 0.5 + 0.2 * np.einsum("khw,kc->hwc", fields, palette[:3] - 0.4)
+
+
+def _lines(values: np.random.Generator, canvas: np.ndarray, ink: float, left: int, right: int, top: int, step: int) -> None:
+    """Rows of text."""
+    for row in range(top, len(canvas) - 10, step):
+        end = int(values.integers(left + 10, right))
+        canvas[row : row + 2, left:end] += ink * (values.random(end - left) > 0.22)[None, :, None]
+
+
+def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
+    """64 tiles of pictures, papers, covers of books and boxes, and screens, (1280, 1280, 3) uint8.
+
+    Args:
+        rng: decides everything.
+        pictures: photos for posters and screens; without them all are procedural.
+    """
+    values = np.random.default_rng(rng.randrange(2**32))
+
+    def photo() -> np.ndarray:
+        if pictures:
+            with Image.open(rng.choice(pictures)) as image:
+                return np.asarray(image.convert("RGB").resize((TILE, TILE)), np.float32) / 255
+        return _art(values)
+
+    sheet = np.zeros((8 * TILE, 8 * TILE, 3), np.uint8)
+    for number in range(64):
+        if number in PICTURES:
+            tile = photo()
+            if number % 4 == 0:  # passe-partout
+                rim = TILE // 6
+                tile[:rim], tile[-rim:], tile[:, :rim], tile[:, -rim:] = 0.9, 0.9, 0.9, 0.9
+            elif number % 7 == 0:
+                tile = tile.mean(2, keepdims=True).repeat(3, 2)
+        elif number in PAPERS:
+            tile = np.full((TILE, TILE, 3), 0.92)
+            _lines(values, tile, -0.55, 14, TILE - 10, 12, rng.choice([5, 7, 9]))
+            if rng.random() < 0.5:
+                tile[30:90, 20:120] = photo()[30:90, 20:120]
+        elif number in COVERS:
+            hue = rng.choice([0.02, 0.08, 0.12, 0.6, rng.random()])
+            tile = np.tile(colour(rng, hue, rng.uniform(0.05, 0.7), rng.uniform(0.15, 0.95)), (TILE, TILE, 1))
+            _shapes(values, tile, rng.randrange(1, 5), 0.5)
+            _lines(values, tile, rng.choice([-0.5, 0.5]), 60, 100, 20, 30)
+        else:
+            tile = photo() * rng.uniform(0.3, 1) if rng.random() < 0.4 else np.full((TILE, TILE, 3), rng.choice([0.03, 0.1, 0.9, 0.95]))
+            for _ in range(rng.randrange(1, 4)):  # windows with text
+                x, y, w, h = rng.randrange(100), rng.randrange(90), rng.randrange(50, 120), rng.randrange(40, 100)
+                dark = rng.random() < 0.4
+                pane = tile[y : y + h, x : x + w]
+                pane[:] = 0.12 if dark else 0.95
+                pane[:7] = colour(rng, 0.6, rng.uniform(0, 0.5), rng.uniform(0.3, 0.9))
+                if pane.shape[1] > 30:
+                    _lines(values, pane, 0.6 if dark else -0.6, 5, pane.shape[1] - 4, 12, rng.choice([5, 7]))
+        row, column = divmod(number, 8)
+        sheet[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = _as_bytes(tile)
+    return sheet
+
+
+def outside(rng: random.Random) -> np.ndarray:
+    """What is seen, out of focus, through a window: sky, trees and walls of houses; (256, 256, 3) uint8."""
+    values = np.random.default_rng(rng.randrange(2**32))
+    if rng.random() < 0.4:  # burnt-out sky
+        return np.full((256, 256, 3), (rng.randrange(225, 256), 240, 255), np.uint8)
+    canvas = np.clip(_landscape(values, 256), 0, 1)
+    for _ in range(rng.randrange(0, 5)):
+        x, top, w = rng.randrange(200), rng.randrange(60, 200), rng.randrange(30, 110)
+        canvas[top:, x : x + w] = colour(rng, rng.choice([0.05, 0.1, 0.6]), rng.uniform(0, 0.4), rng.uniform(0.3, 0.9))
+        canvas[top + 12 :: 28, x + 8 : x + w - 8] *= 0.5
+    small = Image.fromarray(_as_bytes(canvas)).resize((48, 48), Image.Resampling.BOX)
+    return np.asarray(small.resize((256, 256), Image.Resampling.BICUBIC))
+
+
+def dye(paint: Paint, name: str, rng: Rng) -> Paint:
+    """How one part of a model looks in this room: its colours and textures are varied.
+
+    Args:
+        paint: of the model's file.
+        name: of the model; cloth is dyed more freely.
+        rng: decides everything.
+    """
+    cloth = bool(CLOTH.search(name))
+    rough, specular = rng.uniform(0.6, 1) if cloth else rng.uniform(0.25, 0.8), rng.uniform(0.1, 0.5)
+    if paint.opacity < 0.95:  # clear glass stays so; frosted glass becomes opaque
+        return paint._replace(opacity=0.15 if paint.opacity < 0.4 else 1.0, roughness=0.05, skin=max(paint.skin, -1))
+    if paint.skin >= 0:
+        free = cloth and rng.random() < 0.25
+        shift = (0.5 + rng.uniform(-0.5, 0.5) * free + rng.uniform(-0.03, 0.03), rng.uniform(0.5, 1.15), rng.uniform(0.65, 1.3))
+        return paint._replace(roughness=rough, specular=specular, shift=shift if rng.random() < 0.6 else paint.shift)
+    if paint.skin == -2:
+        hue, saturation, value = rng.choice([0.06, 0.08, 0.1, 0.6, rng.random()]), rng.uniform(0, 0.6), rng.uniform(0.2, 0.9)
+    else:
+        hue, saturation, value = colorsys.rgb_to_hsv(*paint.colour)
+        if rng.random() < 0.35:
+            hue = rng.choice([0.06, 0.08, 0.1, 0.6, rng.random()])
+            saturation = saturation * rng.uniform(0.2, 0.9) + rng.choice([0, 0, 0, 0.1, 0.25])
+        saturation, value = saturation * rng.uniform(0.5, 1), min(0.93, max(0.05, value * rng.uniform(0.7, 1.15) + rng.uniform(-0.05, 0.08)))
+    look, pattern, scale = rng.random(), "", 1.0
+    if cloth and look < 0.75:
+        pattern, scale = rng.choice([f"fabric{rng.randrange(4)}", f"carpet{rng.randrange(4)}", f"print{rng.randrange(16)}"]), rng.uniform(0.25, 0.9)
+    elif not cloth and look < 0.5:
+        pattern, scale = f"{rng.choice(['wood', 'wood', 'plaster', 'concrete', 'marble'])}{rng.randrange(4)}", rng.uniform(0.5, 1.5)
+    return Paint(colour(rng, hue, saturation, value), pattern, scale, rough, specular=specular, turned=rng.random() < 0.5)

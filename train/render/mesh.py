@@ -1,0 +1,336 @@
+"""Meshes: furniture loaded in its catalogue size, shapes built from boxes, and the surfaces that carry things."""
+
+import io
+import math
+import zipfile
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import trimesh
+
+from train.render.catalogue import Model
+
+CELL = 0.025  # metres, of the grids in which surfaces are searched
+Point = tuple[float, float, float]
+
+
+class Paint(NamedTuple):
+    """How a surface looks.
+
+    Args:
+        colour: sRGB in [0, 1].
+        pattern: a texture of `train.render.materials`, multiplied by the colour; "" for none.
+        scale: metres that the texture covers.
+        roughness, metallic, specular: of the Principled shader.
+        glow: emitted radiance; 0 for none.
+        opacity: below 1 for glass.
+        turned: rotate the texture by 90 degrees.
+        mapped: use the mesh's own texture coordinates instead of a box projection.
+        skin: number of the texture of a furniture model; -1 for none, -2 for an unknown colour.
+        shift: hue, saturation and value by which that texture is changed; (0.5, 1, 1) leaves it.
+    """
+
+    colour: tuple[float, float, float] = (0.8, 0.8, 0.8)
+    pattern: str = ""
+    scale: float = 1.0
+    roughness: float = 0.6
+    metallic: float = 0.0
+    specular: float = 0.4
+    glow: float = 0.0
+    opacity: float = 1.0
+    turned: bool = False
+    mapped: bool = False
+    skin: int = -1
+    shift: tuple[float, float, float] = (0.5, 1.0, 1.0)
+
+
+class Layer(NamedTuple):
+    """A horizontal surface of a piece of furniture.
+
+    Args:
+        height: metres above its base.
+        carries: (rows, columns) whether a cell of `CELL` metres belongs to it; rows along y.
+        clearance: (rows, columns) free metres above each cell.
+    """
+
+    height: float
+    carries: np.ndarray
+    clearance: np.ndarray
+
+
+class Survey(NamedTuple):
+    """Surfaces of a mesh.
+
+    Args:
+        layers: the horizontal surfaces that can carry things, from the lowest to the highest.
+        top: (rows, columns) height of the highest surface in each cell, 0 where there is none.
+        voxels: (N, 3) centres of the cubes of `CELL` metres that the surface passes through.
+    """
+
+    layers: list[Layer]
+    top: np.ndarray
+    voxels: np.ndarray
+
+
+class Mesh:
+    """Triangles with paints; the base is at z = 0, the centre at x = y = 0, the front looks towards -y.
+
+    Args:
+        vertices: (V, 3) metres.
+        faces: (F, 3) indices of vertices.
+        uv: (V, 2) texture coordinates.
+        slots: (F,) index of each face's paint.
+        paints: of the faces.
+        images: textures, (H, W, 3|4) uint8, that `Paint.skin` counts.
+    """
+
+    def __init__(
+        self,
+        vertices: np.ndarray,
+        faces: np.ndarray,
+        uv: np.ndarray,
+        slots: np.ndarray,
+        paints: Sequence[Paint],
+        images: Sequence[np.ndarray] = (),
+    ) -> None:
+        self.vertices, self.faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
+        self.uv, self.slots, self.paints, self.images = uv, slots, list(paints), list(images)
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest corner."""
+        return self.vertices.min(0), self.vertices.max(0)
+
+    def samples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points spread over the surface, (N, 3), at most about 2 cm apart, and whether each lies on an upward face."""
+        corners = self.vertices[self.faces]
+        edges = np.linalg.norm(corners - np.roll(corners, 1, 1), axis=2).max(1)
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        up = normals[:, 2] > 0.9 * np.maximum(np.linalg.norm(normals, axis=1), 1e-12)
+        steps = np.clip(np.ceil(edges / 0.02), 1, 160).astype(int)
+        points, upward = [], []
+        for n in np.unique(steps):
+            chosen = steps == n
+            i, j = np.nonzero(np.add.outer(np.arange(n), np.arange(n)) < n)
+            weights = np.stack([(i + 1 / 3) / n, (j + 1 / 3) / n, 1 - (i + j + 2 / 3) / n])
+            points.append(np.einsum("wk,fwc->fkc", weights, corners[chosen]).reshape(-1, 3))
+            upward.append(np.repeat(up[chosen], len(i)))
+        return np.concatenate(points), np.concatenate(upward)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What layout needs to know of the surface."""
+        points, upward = self.samples()
+        heights, (low, high) = points[:, 2], self.bounds
+        shape = np.maximum(1, np.ceil((high - low)[1::-1] / CELL - 1e-9).astype(int))
+        row, column = np.clip(((points[:, 1::-1] - low[1::-1]) / CELL).astype(int), 0, shape - 1).T
+        cells, count = row * shape[1] + column, int(shape.prod())
+        top = np.zeros(count)
+        np.maximum.at(top, cells, heights)
+        layers: list[Layer] = []
+        found, counts = np.unique(np.round(heights[upward] / 0.01).astype(int), return_counts=True)
+        for k in found[counts >= 40]:
+            here = upward & (np.abs(heights - k * 0.01) < 0.0051)
+            if here.sum() < 40 or (layers and k * 0.01 - layers[-1].height < 0.015):
+                continue
+            height = float(np.median(heights[here]))
+            carries, clearance = np.zeros(count, bool), np.full(count, np.inf)
+            carries[cells[here & (np.abs(heights - height) < 0.003)]] = True
+            above = heights > height + 0.004
+            np.minimum.at(clearance, cells[above], heights[above] - height)
+            if (carries & (clearance > 0.06)).sum() >= 16:
+                layers.append(Layer(height, carries.reshape(shape), clearance.reshape(shape)))
+        voxels = (np.unique(np.floor(points / CELL).astype(int), axis=0) + 0.5) * CELL
+        return Survey(layers, top.reshape(shape), voxels.astype(np.float32))
+
+    def moved(self, scale: float, x: float, y: float, z: float, yaw: float) -> np.ndarray:
+        """The vertices in the room."""
+        return turned(self.vertices * scale, yaw) + (x, y, z)
+
+
+def turned(points: np.ndarray, yaw: float) -> np.ndarray:
+    """Rotate points about the vertical axis."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    return points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+
+
+class Shape:
+    """Collects boxes, quads and grids of points into one mesh."""
+
+    def __init__(self) -> None:
+        self.points: list[np.ndarray] = []
+        self.faces: list[np.ndarray] = []
+        self.uv: list[np.ndarray] = []
+        self.slots: list[np.ndarray] = []
+        self.paints: dict[Paint, int] = {}
+        self.count = 0
+
+    def add(self, points: np.ndarray, faces: np.ndarray, uv: np.ndarray, paint: Paint) -> None:
+        """Add (N, 3) points with their (N, 2) texture coordinates and (F, 3) triangles."""
+        self.points.append(np.asarray(points, float))
+        self.faces.append(faces + self.count)
+        self.uv.append(uv)
+        self.slots.append(np.full(len(faces), self.paints.setdefault(paint, len(self.paints))))
+        self.count += len(points)
+
+    def quad(self, points: Sequence[Point], paint: Paint, tile: tuple[float, ...] = (0, 0, 1, 1)) -> None:
+        """Four points counter-clockwise as seen from the front; `tile` is (u0, v0, u1, v1) of the texture."""
+        u0, v0, u1, v1 = tile
+        uv = np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
+        self.add(np.array(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
+
+    def box(
+        self,
+        base: Point,
+        size: Point,
+        paint: Paint,
+        yaw: float = 0.0,
+        tile: Callable[[], tuple[float, ...]] = lambda: (0, 0, 1, 1),
+    ) -> None:
+        """A box on the centre of its base; `tile` is called for each side."""
+        x, y, z = size[0] / 2, size[1] / 2, size[2]
+        loops = (
+            ((-x, -y, 0), (x, -y, 0), (x, -y, z), (-x, -y, z)), ((x, -y, 0), (x, y, 0), (x, y, z), (x, -y, z)),
+            ((x, y, 0), (-x, y, 0), (-x, y, z), (x, y, z)), ((-x, y, 0), (-x, -y, 0), (-x, -y, z), (-x, y, z)),
+            ((-x, -y, z), (x, -y, z), (x, y, z), (-x, y, z)), ((-x, y, 0), (x, y, 0), (x, -y, 0), (-x, -y, 0)),
+        )  # fmt: skip
+        for loop in loops:
+            self.quad(turned(np.array(loop, float), yaw) + base, paint, tile())
+
+    def grid(self, points: np.ndarray, paint: Paint) -> None:
+        """A sheet of (rows, columns, 3) points."""
+        rows, columns, _ = points.shape
+        a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
+        faces = np.concatenate([np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)])
+        v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+        self.add(points.reshape(-1, 3), faces, np.stack([u, v], -1).reshape(-1, 2), paint)
+
+    def mesh(self) -> Mesh:
+        """All of it."""
+        stacked = (np.concatenate(parts) for parts in (self.points, self.faces, self.uv, self.slots))
+        return Mesh(*stacked, list(self.paints))
+
+
+def _resolver(model: Model) -> tuple[io.BytesIO, trimesh.resolvers.Resolver]:
+    """The bytes of a mesh file, and where the files beside it are found."""
+    path = model.library.path
+    if path.is_dir():
+        file = path / model.file
+        return io.BytesIO(file.read_bytes()), trimesh.resolvers.FilePathResolver(file)
+    with zipfile.ZipFile(path) as archive:
+        folder = PurePosixPath(model.file).parent
+        beside = {
+            PurePosixPath(name).name: io.BytesIO(archive.read(name))
+            for name in _folder(path, str(folder))
+            if not name.endswith(".obj")
+        }
+        return io.BytesIO(archive.read(model.file)), trimesh.resolvers.ZipResolver(beside)
+
+
+@lru_cache(maxsize=4096)
+def _folder(path, folder: str) -> tuple[str, ...]:
+    """Materials and pictures in a folder of an archive; folders of many models hold too many to read."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if str(PurePosixPath(name).parent) == folder]
+    return tuple(name for name in names if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg"))) if len(names) < 60 else ()
+
+
+@lru_cache(maxsize=400)
+def load(model: Model) -> Mesh | None:
+    """Load a model in its catalogue size; None if its file cannot be used.
+
+    The base comes to z = 0, the centre to x = y = 0, and the front looks towards -y.
+    """
+    if model.library.path is None:
+        return _primitive(model.file, model.size)
+    file, resolver = _resolver(model)
+    try:
+        loaded = trimesh.load(file, file_type=PurePosixPath(model.file).suffix[1:], resolver=resolver, process=False)
+    except Exception:  # trimesh raises whatever its parsers meet in a damaged file
+        return None
+    parts = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
+    parts = [part for part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)]
+    if not parts:
+        return None
+    vertices = np.concatenate([part.vertices for part in parts])
+    if model.rotation:
+        vertices = vertices @ np.array(model.rotation).reshape(3, 3).T
+    low, high = vertices.min(0), vertices.max(0)
+    width, depth, height = model.size
+    vertices = (vertices - ((low + high) / 2 * (1, 0, 1) + low * (0, 1, 0))) / np.maximum(high - low, 1e-9)
+    vertices = (vertices * (width, height, depth))[:, [0, 2, 1]] * (1, -1, 1)  # y up becomes z up
+    offsets = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, offsets, strict=False)])
+    images: list[np.ndarray] = []
+    paints, uvs = [], []
+    for part in parts:
+        paint, uv = _looks(part, images)
+        paints.append(paint)
+        uvs.append(uv)
+    slots = np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts])
+    return Mesh(vertices, faces, np.concatenate(uvs), slots, paints, images)
+
+
+def _looks(part: trimesh.Trimesh, images: list[np.ndarray]) -> tuple[Paint, np.ndarray]:
+    """Colour, opacity and texture of a part, and its texture coordinates."""
+    uv = getattr(part.visual, "uv", None)
+    material = getattr(part.visual, "material", None)
+    if material is None:
+        return Paint(skin=-2), np.zeros((len(part.vertices), 2))
+    if hasattr(material, "to_simple"):
+        material = material.to_simple()
+    colour = tuple(float(c) / 255 for c in material.diffuse[:3])
+    dissolve = material.kwargs.get("d", [1.0])
+    opacity = float(np.ravel(dissolve)[0]) if np.size(dissolve) else 1.0
+    skin = -1
+    if material.image is not None and uv is not None:
+        image = material.image.convert("RGB")
+        image.thumbnail((512, 512))
+        images.append(np.asarray(image))
+        skin = len(images) - 1
+    uv = np.zeros((len(part.vertices), 2)) if uv is None else np.asarray(uv)[:, :2]
+    return Paint(colour, opacity=opacity, mapped=skin >= 0, skin=skin), uv
+
+
+def _primitive(shape: str, size: tuple[float, float, float]) -> Mesh:
+    """A simple piece of furniture made of boxes."""
+    (w, d, h), solid, paint = size, Shape(), Paint(skin=-2)
+    t = min(0.05, h / 8)
+
+    def box(x: float, y: float, z: float, width: float, depth: float, height: float) -> None:
+        solid.box((x, y, z), (width, depth, height), paint)
+
+    def legs(height: float) -> None:
+        for x in (-1, 1):
+            for y in (-1, 1):
+                box(x * (w - t) / 2, y * (d - t) / 2, 0, t, t, height)
+
+    if shape == "table":
+        legs(h - t)
+        box(0, 0, h - t, w, d, t)
+    elif shape == "chair":
+        legs(h / 2 - t)
+        box(0, 0, h / 2 - t, w, d, t)
+        box(0, d / 2 - t / 2, h / 2, w, t, h / 2)
+    elif shape == "sofa":
+        box(0, 0, 0, w, d, h / 2)
+        box(0, d * 0.38, h / 2, w, d * 0.24, h / 2)
+    elif shape == "bed":
+        box(0, 0, 0, w, d, h * 0.55)
+        box(0, d / 2 - t / 2, h * 0.55, w, t, h * 0.45)
+    elif shape == "lamp":
+        box(0, 0, 0, w * 0.6, d * 0.6, t)
+        box(0, 0, t, w * 0.1, d * 0.1, h * 0.7 - t)
+        box(0, 0, h * 0.7, w, d, h * 0.3)
+    elif shape == "shelves":
+        box(0, d / 2 - t / 4, 0, w, t / 2, h)
+        for x in (-1, 1):
+            box(x * (w - t / 2) / 2, -t / 4, 0, t / 2, d - t / 2, h)
+        for k in range(6):
+            box(0, -t / 4, (h - t / 2) * k / 5, w - t, d - t / 2, t / 2)
+    else:
+        box(0, 0, 0, w, d, h)
+    return solid.mesh()
