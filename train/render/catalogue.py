@@ -11,7 +11,7 @@ from typing import NamedTuple
 SIZES_FILE = "sizes.csv"
 CATALOGUES = ("PluginFurnitureCatalog.properties", "com/eteks/sweethome3d/io/DefaultFurnitureCatalog.properties")
 FREE = re.compile(r"(?i)cc-?by(?!-?n[cd])|cc-?0|creative commons.*attribution(?!.*non)|public domain|free art|\bmit\b|none needed")
-LARGEST = 2_600_000  # bytes of a mesh file; larger ones cost seconds for detail that no pixel shows
+LARGEST, LARGEST_SMALL = 2_600_000, 900_000  # bytes of a mesh file: of furniture, and of things on it
 
 
 class Library(NamedTuple):
@@ -151,7 +151,8 @@ def _libraries_catalogue(path: Path) -> list[Model]:
     models = []
     for row in table.values():
         file = row.get("model", "").lstrip("/")
-        if names.get(file, LARGEST) >= LARGEST or not file.endswith(".obj") or "name" not in row:
+        small = all(float(row.get(key, 0)) < 48 for key in ("width", "depth", "height"))
+        if names.get(file, LARGEST) >= (LARGEST_SMALL if small else LARGEST) or not file.endswith(".obj") or "name" not in row:
             continue
         size = tuple(float(row[key]) / 100 for key in ("width", "depth", "height"))
         rotation = tuple(float(v) for v in row.get("modelRotation", "").split())

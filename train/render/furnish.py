@@ -65,7 +65,7 @@ def furnish(room: Room, roles: dict[str, list[Model]], rng: random.Random) -> No
 class _Furnishing:
     def __init__(self, room: Room, roles: dict[str, list[Model]], rng: random.Random) -> None:
         self.room, self.layout, self.roles, self.rng = room, room.layout, roles, rng
-        self.glow = rng.choice([0.0, 1.0, 2.0, 4.0])  # of screens
+        self.glow = rng.choice([0.0, 0.4, 0.8, 1.5])  # of screens
         self.board = rng.choice([things.wood(rng), things.wood(rng), things.WHITE, things.METAL, things.DARK])
         self.mess = rng.choice([0.5, 0.8, 1.2, 1.2, 1.8, 2.4])
         self.style = {role: rng.choice(models) for role, models in roles.items()}  # of rows of equal furniture

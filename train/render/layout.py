@@ -260,7 +260,7 @@ class Layout:
         hx, hy = box.half
         within = zone.x0 - 1e-6 <= box.x - hx and box.x + hx <= zone.x1 + 1e-6
         within &= zone.y0 - 1e-6 <= box.y - hy and box.y + hy <= zone.y1 + 1e-6
-        return within and box.low >= 0 and box.high <= self.height - 0.004
+        return within and box.low >= 0 and box.high <= self.height + 1e-6
 
     def add(self, item: Item) -> Item:
         """Put a thing where it is, unchecked."""

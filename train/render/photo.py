@@ -42,31 +42,31 @@ class Look(NamedTuple):
     quality: int = 95
 
 
-def draw_look(rng: random.Random, strength: float = 1.0) -> Look:
+def draw_look(device: random.Random, rng: random.Random, strength: float = 1.0) -> Look:
     """Settings of a phone or a Kinect.
 
     Args:
-        rng: decides everything.
+        device: decides what the pictures of a room have in common: the lens and the processing.
+        rng: decides what differs from picture to picture.
         strength: 1 for what such cameras do, 0 for none of it, values between for less.
     """
-    kinect = rng.random() < 0.3
-    noise, blur = rng.choice([0.03, 0.05, 0.08] if kinect else [0.015, 0.03, 0.05, 0.1]), rng.choice([0.4, 0.6, 0.8] if kinect else [0, 0, 0.3, 0.5])
+    kinect = device.random() < 0.3
     full = Look(
-        brightness=min(0.62, max(0.24, rng.gauss(0.45, 0.08))),
-        balance=rng.uniform(0.4, 0.95),
+        brightness=min(0.6, max(0.28, rng.gauss(0.46, 0.07))),
+        balance=device.uniform(0.4, 0.95),
         tint=(rng.gauss(1.07, 0.07), rng.gauss(0.97, 0.06)),
-        vignette=rng.uniform(0, 0.45),
+        vignette=device.uniform(0, 0.45),
         black=rng.uniform(0.2, 1.0),
         bloom=rng.choice([0, 0.02, 0.05, 0.1]),
-        blur=blur,
-        noise=noise,
-        gamma=rng.uniform(1.85, 2.3),
-        shoulder=rng.random() < 0.6,
-        contrast=rng.uniform(0.2, 1.1),
-        saturation=rng.uniform(0.8, 1.25),
-        sharpening=rng.uniform(0.2, 1.0) * (0.6 if kinect else 1.0),
+        blur=rng.choice([0.4, 0.6, 0.8] if kinect else [0, 0, 0.3, 0.5]),
+        noise=rng.choice([0.03, 0.05, 0.08] if kinect else [0.015, 0.03, 0.05, 0.1]),
+        gamma=device.uniform(1.85, 2.3),
+        shoulder=device.random() < 0.6,
+        contrast=device.uniform(0.2, 1.1),
+        saturation=device.uniform(0.75, 1.2),
+        sharpening=device.uniform(0.2, 1.0) * (0.6 if kinect else 1.0),
         quality=rng.randrange(60, 96),
-    )  # fmt: skip
+    )
 
     def mix(clean: float, real: float) -> float:
         return clean + strength * (real - clean)
@@ -80,6 +80,13 @@ def draw_look(rng: random.Random, strength: float = 1.0) -> Look:
         else:
             values[name] = type(clean)(mix(clean, real))
     return Look(**values)
+
+
+def is_lit(linear: np.ndarray) -> bool:
+    """Whether a rendering is neither nearly black nor so unevenly lit that one exposure cannot show most of it."""
+    grey = np.nan_to_num(linear).mean(2)
+    dark, middle, bright = np.percentile(grey, (25, 60, 99))
+    return middle > 0.004 and bright > 1.15 * dark and bright < 400 * max(middle, 1e-9)
 
 
 def blurred(picture: np.ndarray, deviation: float) -> np.ndarray:
@@ -141,4 +148,14 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
         value = np.clip(value + look.sharpening * (value - blurred(value, 0.8)), 0, 1)
     out = io.BytesIO()
     Image.fromarray((value * 255 + 0.5).astype(np.uint8)).save(out, "JPEG", quality=look.quality)
+    return out.getvalue()
+
+
+def with_focal_35mm(jpeg: bytes, focal_mm: int) -> bytes:
+    """The same JPEG with the lens, as a 35 mm equivalent in whole millimetres, in its EXIF."""
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(jpeg)) as image:
+        exif = image.getexif()
+        exif.get_ifd(0x8769)[0xA405] = focal_mm
+        image.save(out, "JPEG", quality="keep", exif=exif)
     return out.getvalue()

@@ -28,8 +28,14 @@ def linear(colour: Sequence[float]) -> tuple[float, ...]:
 
 def cast_by_tree(surfaces: Surfaces) -> Cast:
     """Find the first triangle on each ray with Blender's bounding volume hierarchy."""
-    points = surfaces.corners.reshape(-1, 3)
-    tree = BVHTree.FromPolygons(points.tolist(), np.arange(len(points)).reshape(-1, 3).tolist(), all_triangles=True)
+    mesh = _triangles("surfaces", surfaces.corners.reshape(-1, 3), np.arange(surfaces.corners.size // 3))
+    item = bpy.data.objects.new("surfaces", mesh)
+    bpy.context.scene.collection.objects.link(item)
+    graph = bpy.context.evaluated_depsgraph_get()
+    graph.update()
+    tree = BVHTree.FromObject(item, graph)
+    bpy.data.objects.remove(item)
+    bpy.data.meshes.remove(mesh)
 
     def cast(eye: np.ndarray, rays: np.ndarray) -> np.ndarray:
         start, find = Vector(eye), tree.ray_cast
@@ -37,6 +43,19 @@ def cast_by_tree(surfaces: Surfaces) -> Cast:
         return np.array([-1 if hit is None else hit for hit in hits])
 
     return cast
+
+
+def _triangles(name: str, points: np.ndarray, corners: np.ndarray) -> bpy.types.Mesh:
+    """A Blender mesh of (V, 3) points and the (3 F,) indices of its triangles' corners."""
+    data = bpy.data.meshes.new(name)
+    data.vertices.add(len(points))
+    data.vertices.foreach_set("co", points.astype(np.float32).ravel())
+    data.loops.add(len(corners))
+    data.loops.foreach_set("vertex_index", corners.astype(np.int32))
+    data.polygons.add(len(corners) // 3)
+    data.polygons.foreach_set("loop_start", np.arange(0, len(corners), 3, dtype=np.int32))
+    data.update(calc_edges=True)
+    return data
 
 
 class Scene:
@@ -49,21 +68,25 @@ class Scene:
     """
 
     def __init__(self, size: tuple[int, int], threads: int = 1, samples: int = 9) -> None:
-        bpy.ops.wm.read_factory_settings(use_empty=True)
-        self.scene, self.size = bpy.context.scene, size
+        self.size, self.threads, self.samples = size, threads, samples
         self.folder = tempfile.TemporaryDirectory()
+
+    def _reset(self) -> None:
+        """An empty scene; only this makes the renderer forget the pictures and meshes of the last room."""
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        self.scene = bpy.context.scene
         render, cycles = self.scene.render, self.scene.cycles
         render.engine = "CYCLES"
-        render.resolution_y, render.resolution_x = size
+        render.resolution_y, render.resolution_x = self.size
         render.resolution_percentage = 100
-        render.threads_mode, render.threads = "FIXED", threads
+        render.threads_mode, render.threads = "FIXED", self.threads
         render.use_persistent_data = True
         render.image_settings.file_format, render.image_settings.color_depth = "OPEN_EXR", "32"
         render.image_settings.exr_codec = "NONE"
         self.scene.view_settings.view_transform = "Raw"
         for name, value in {
-            "device": "CPU", "samples": samples, "use_adaptive_sampling": True, "adaptive_threshold": 0.05,
-            "adaptive_min_samples": max(4, samples // 2), "use_denoising": True, "denoiser": "OPENIMAGEDENOISE",
+            "device": "CPU", "samples": self.samples, "use_adaptive_sampling": True, "adaptive_threshold": 0.05,
+            "adaptive_min_samples": max(4, self.samples // 2), "use_denoising": True, "denoiser": "OPENIMAGEDENOISE",
             "denoising_prefilter": "FAST", "denoising_input_passes": "RGB_ALBEDO_NORMAL", "max_bounces": 3, "diffuse_bounces": 3,
             "glossy_bounces": 2, "transmission_bounces": 2, "transparent_max_bounces": 6, "caustics_reflective": False,
             "caustics_refractive": False, "sample_clamp_direct": 60, "sample_clamp_indirect": 6, "blur_glossy": 1.0,
@@ -76,15 +99,6 @@ class Scene:
         self.scene.camera = self.camera
         self.scene.world = bpy.data.worlds.new("world")
 
-    def clear(self) -> None:
-        """Remove the room; textures of libraries stay."""
-        for item in list(bpy.data.objects):
-            if item is not self.camera:
-                bpy.data.objects.remove(item)
-        for group in (bpy.data.meshes, bpy.data.materials, bpy.data.lights):
-            bpy.data.batch_remove(list(group))
-        bpy.data.batch_remove([image for image in bpy.data.images if not image.name.startswith("texture ")])
-
     def build(self, room: Room, rng: random.Random, pictures: Sequence[Path] = ()) -> None:
         """Replace the scene by a room.
 
@@ -93,7 +107,7 @@ class Scene:
             rng: decides colours and textures.
             pictures: for posters and screens.
         """
-        self.clear()
+        self._reset()
         self._paints: dict[tuple, bpy.types.Material] = {}
         self._special = {"atlas": materials.atlas(rng, pictures), "outside": materials.outside(rng)}
         meshes: dict[int, bpy.types.Mesh] = {}
@@ -115,21 +129,12 @@ class Scene:
 
     def _mesh(self, item: Item, paints: Sequence[Paint]) -> bpy.types.Mesh:
         mesh: Mesh = item.mesh
-        data = bpy.data.meshes.new(item.name)
-        count = len(mesh.faces)
-        data.vertices.add(len(mesh.vertices))
-        data.vertices.foreach_set("co", mesh.vertices.astype(np.float32).ravel())
-        data.loops.add(3 * count)
-        data.loops.foreach_set("vertex_index", mesh.faces.astype(np.int32).ravel())
-        data.polygons.add(count)
-        data.polygons.foreach_set("loop_start", np.arange(0, 3 * count, 3, dtype=np.int32))
+        data = _triangles(item.name, mesh.vertices, mesh.faces.ravel())
         data.polygons.foreach_set("material_index", mesh.slots.astype(np.int32))
         data.uv_layers.new(name="uv").data.foreach_set("uv", mesh.uv[mesh.faces].astype(np.float32).ravel())
         for paint in paints:
             data.materials.append(self._material(paint, mesh, item.name))
-        data.update(calc_edges=True)
-        if count > 12 and data.validate():  # damaged faces of furniture files; the others stay
-            data.update(calc_edges=True)
+        data.validate()  # furniture files have faces without area
         data.shade_smooth()
         data.set_sharp_from_angle(angle=0.6)
         return data
