@@ -95,26 +95,6 @@ class Surfaces(NamedTuple):
 Cast = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (eye (3,), rays (N, 3)) -> (N,) first triangles hit, or -1
 
 
-def brute_cast(surfaces: Surfaces) -> Cast:
-    """Intersect rays with every triangle (Moeller and Trumbore, 1997), in float64: exact and slow."""
-
-    def cast(eye: np.ndarray, rays: np.ndarray) -> np.ndarray:
-        a, b, c = surfaces.corners[:, 0], surfaces.corners[:, 1], surfaces.corners[:, 2]
-        hits = np.full(len(rays), -1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for n, ray in enumerate(rays):
-                p = np.cross(ray, c - a)
-                inverse = 1 / ((b - a) * p).sum(1)
-                u = ((eye - a) * p).sum(1) * inverse
-                q = np.cross(eye - a, b - a)
-                v, t = (q * ray).sum(1) * inverse, (q * (c - a)).sum(1) * inverse
-                t = np.where((u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9) & (t > 1e-6), t, np.inf)
-                hits[n] = int(t.argmin()) if np.isfinite(t.min()) else -1
-        return hits
-
-    return cast
-
-
 class Judged(NamedTuple):
     """What coarse rays tell of a view.
 

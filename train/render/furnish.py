@@ -149,9 +149,9 @@ class _Furnishing:
         """Things on or in a piece of furniture."""
         rng = self.rng
         for _ in range(count if carrier else 0):
-            what = rng.choice(["model"] * 6 + ["books", "stack", "stack", "paper", "carton", "jars", "frame"])
+            what = "model" if kind == "bath thing" else rng.choice(["model"] * 6 + ["books", "stack", "stack", "paper", "carton", "jars", "frame"])
             if what == "model":
-                item = self.make(kind if rng.random() < 0.75 else rng.choice(["thing", "small plant"]))
+                item = self.make(kind if kind == "bath thing" or rng.random() < 0.75 else rng.choice(["thing", "small plant"]))
             elif what == "paper":
                 item = Item.of("papers", things.filler(rng, "stack", (0.21, 0.29, rng.choice([0.004, 0.008, 0.02]))))
             else:

@@ -105,11 +105,11 @@ class Mesh:
         return self.vertices.min(0), self.vertices.max(0)
 
     def samples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points spread over the surface, (N, 3), at most about 2 cm apart, and whether each lies on an upward face."""
+        """Points spread over the surface, (N, 3), at most about 2 cm apart; 1 on faces that look up, -1 down, else 0."""
         corners = self.vertices[self.faces]
         edges = np.linalg.norm(corners - np.roll(corners, 1, 1), axis=2).max(1)
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        up = normals[:, 2] > 0.9 * np.maximum(np.linalg.norm(normals, axis=1), 1e-12)
+        up = np.trunc(normals[:, 2] / np.maximum(np.linalg.norm(normals, axis=1), 1e-12) / 0.9)
         steps = np.clip(np.ceil(edges / 0.02), 1, 160).astype(int)
         points, upward = [], []
         for n in np.unique(steps):
@@ -123,7 +123,8 @@ class Mesh:
     @cached_property
     def survey(self) -> Survey:
         """What layout needs to know of the surface."""
-        points, upward = self.samples()
+        points, faces = self.samples()
+        upward, downward = faces > 0, faces < 0
         heights, (low, high) = points[:, 2], self.bounds
         shape = np.maximum(1, np.ceil((high - low)[1::-1] / CELL - 1e-9).astype(int))
         row, column = np.clip(((points[:, 1::-1] - low[1::-1]) / CELL).astype(int), 0, shape - 1).T
@@ -139,6 +140,7 @@ class Mesh:
             height = float(np.median(heights[here]))
             carries, clearance = np.zeros(count, bool), np.full(count, np.inf)
             carries[cells[here & (np.abs(heights - height) < 0.003)]] = True
+            carries[cells[downward & (np.abs(heights - height) < 0.003)]] = False  # something stands there
             above = heights > height + 0.004
             np.minimum.at(clearance, cells[above], heights[above] - height)
             if (carries & (clearance > 0.06)).sum() >= 16:
