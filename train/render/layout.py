@@ -286,7 +286,7 @@ class Layout:
         close = tuple(close)
         if not self.inside(zone, item.box) or not self.free(item.box.grown(pad), close):
             return None
-        if any(overlap(item.box, other.box) > TOLERANCE and penetrate(item, other) for other in close):
+        if any(overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item)) for other in close):
             return None
         return self.add(item)
 
@@ -366,7 +366,7 @@ def problems(layout: Layout) -> list[str]:
         for _, other in layout.touching(item.box):
             if other is None or id(other) >= id(item) or other is item.on or item is other.on:
                 continue
-            if penetrate(item, other):
+            if penetrate(item, other) or penetrate(other, item):
                 found.append(f"{item.name} and {other.name} at {item.x:.2f}, {item.y:.2f} pass through each other")
     return found
 

@@ -69,7 +69,6 @@ class Scene:
 
     def __init__(self, size: tuple[int, int], threads: int = 1, samples: int = 9) -> None:
         self.size, self.threads, self.samples = size, threads, samples
-        self.folder = tempfile.TemporaryDirectory()
 
     def _reset(self) -> None:
         """An empty scene; only this makes the renderer forget the pictures and meshes of the last room."""
@@ -155,7 +154,6 @@ class Scene:
         if key in self._paints:
             return self._paints[key]
         material = self._paints[key] = bpy.data.materials.new(name)
-        material.use_nodes = True
         tree = material.node_tree
         shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
         base = linear(paint.colour)
@@ -236,13 +234,14 @@ class Scene:
             lamp = bpy.data.objects.new("flash", data)
             lamp.location = self.camera.matrix_world @ Vector((0.05, 0.04, 0.02))
             self.scene.collection.objects.link(lamp)
-        file = Path(self.folder.name) / "picture.exr"
-        self.scene.cycles.seed, self.scene.render.filepath = seed, str(file)
-        bpy.ops.render.render(write_still=True)
+        self.scene.cycles.seed = seed
+        pixels = np.empty(self.size[0] * self.size[1] * 4, np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            self.scene.render.filepath = str(Path(folder) / "picture.exr")
+            bpy.ops.render.render(write_still=True)
+            image = bpy.data.images.load(self.scene.render.filepath)
+            image.pixels.foreach_get(pixels)
+            bpy.data.images.remove(image)
         if lamp:
             bpy.data.objects.remove(lamp)
-        image = bpy.data.images.load(str(file))
-        pixels = np.empty(self.size[0] * self.size[1] * image.channels, np.float32)
-        image.pixels.foreach_get(pixels)
-        bpy.data.images.remove(image)
         return pixels.reshape(*self.size, -1)[::-1, :, :3]
