@@ -122,15 +122,15 @@ def _shapes(values: np.random.Generator, canvas: np.ndarray, count: int, largest
         canvas[inside] = values.random(3) * values.uniform(0.3, 1)
 
 
-def _landscape(values: np.random.Generator, side: int) -> np.ndarray:
+def _landscape(values: np.random.Generator, side: int, vivid: float = 1.0) -> np.ndarray:
     """Sky above hills."""
     y = np.linspace(0, 1, side)[:, None, None]
-    sky = np.array(colorsys.hsv_to_rgb(values.choice([0.55, 0.6, 0.08, 0.95]), values.uniform(0.1, 0.6), 1))
+    sky = np.array(colorsys.hsv_to_rgb(values.choice([0.55, 0.6, 0.6, 0.08]), values.uniform(0.05, 0.5) * vivid, 1))
     canvas = (sky * (0.55 + 0.45 * y)).repeat(side, 1) + 0.05 * noise(values, 1.5, (1, 2), side)[..., None]
     horizon = values.uniform(0.3, 0.6)
     for _ in range(int(values.integers(2, 5))):
         line = horizon + 0.06 * np.interp(np.arange(side), np.linspace(0, side, 9), values.standard_normal(9))
-        ground = np.array(colorsys.hsv_to_rgb(values.choice([0.3, 0.25, 0.1, 0.6]), values.uniform(0.1, 0.7), values.uniform(0.1, 0.7)))
+        ground = np.array(colorsys.hsv_to_rgb(values.choice([0.3, 0.25, 0.1, 0.6]), values.uniform(0.1, 0.6) * vivid, values.uniform(0.1, 0.7)))
         below = y[..., 0] > line
         canvas[below] = (ground * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None]))[below]
         horizon += values.uniform(0.1, 0.25)
@@ -214,7 +214,7 @@ def outside(rng: random.Random) -> np.ndarray:
     values = np.random.default_rng(rng.randrange(2**32))
     if rng.random() < 0.4:  # burnt-out sky
         return np.full((256, 256, 3), (rng.randrange(225, 256), 240, 255), np.uint8)
-    canvas = np.clip(_landscape(values, 256), 0, 1)
+    canvas = np.clip(_landscape(values, 256, 0.6), 0, 1)
     for _ in range(rng.randrange(0, 5)):
         x, top, w = rng.randrange(200), rng.randrange(60, 200), rng.randrange(30, 110)
         canvas[top:, x : x + w] = colour(rng, rng.choice([0.05, 0.1, 0.6]), rng.uniform(0, 0.4), rng.uniform(0.3, 0.9))

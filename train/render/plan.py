@@ -271,8 +271,8 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, skirtin
             mesh = things.window(rng, h.width, h.high - h.low, t, h.low, sky, room.trim, dressing, cloth)
             room.windows.append((wall, h))
             bottom = mesh.bounds[0][2] if dressing == "curtains" else h.low - 0.03
-            where = wall.at(h.u, 0.1)
-            room.layout.keep_free(Box(*where, h.width + 0.5, 0.19, float(bottom), min(height, h.high + 0.14), wall.yaw))
+            where = wall.at(h.u, 0.05)
+            room.layout.keep_free(Box(*where, h.width + 0.5, 0.29, float(bottom), min(height, h.high + 0.14), wall.yaw))
         if mesh:
             room.shell.append(Item(h.kind, mesh, (h.width, t, h.high), x, y, 0, wall.yaw, "wall", role="shell"))
         if h.kind == "door" or (h.kind == "passage" and mesh):

@@ -38,7 +38,7 @@ def colour(rng: Rng, hue: float, saturation: float, value: float) -> tuple[float
 def fabric(rng: Rng) -> Paint:
     """Cloth: plain, woven or patterned."""
     pattern = rng.choice(["fabric", "carpet", "print", "print"])
-    dye = colour(rng, rng.random(), rng.uniform(0, 0.8) ** 1.6, rng.uniform(0.2, 0.95))
+    dye = colour(rng, rng.random(), rng.uniform(0, 0.75) ** 1.8, rng.uniform(0.2, 0.92))
     return Paint(dye, f"{pattern}{rng.randrange(16 if pattern == 'print' else 4)}", rng.uniform(0.25, 0.9), 0.95, specular=0.05)
 
 
@@ -113,6 +113,17 @@ def filler(rng: Rng, kind: str, size: tuple) -> Mesh:
     solid = Shape()
     FILLERS[kind](rng, size, solid)
     return solid.mesh()
+
+
+def small(rng: Rng) -> tuple[str, Mesh]:
+    """A small thing for a table or shelf, and its name."""
+    name, side = rng.choice(["books", "stack", "stack", "papers", "carton", "jars", "frame"]), rng.uniform(0.06, 0.3)
+    size = {
+        "books": (side + 0.1, 0.17, 0.24), "stack": (0.22, 0.28, rng.uniform(0.03, 0.16)),
+        "papers": (0.21, 0.29, rng.choice([0.004, 0.008, 0.02])), "carton": (side, side * rng.uniform(0.5, 1), 0.7 * side),
+        "jars": (side, 0.09, rng.uniform(0.08, 0.28)), "frame": (0.16, 0.06, 0.2),
+    }[name]  # fmt: skip
+    return name, filler(rng, "stack" if name == "papers" else name, size)
 
 
 def rack(rng: Rng, size: tuple[float, float, float], style: str, paint: Paint, back: bool = True, fill: float = 0.88) -> Mesh:
@@ -241,9 +252,9 @@ def heap(rng: Rng, radius: float, height: float, paint: Paint) -> Mesh:
     return solid.mesh()
 
 
-def cushion(rng: Rng, width: float, depth: float, thick: float, lean: float, paint: Paint) -> Mesh:
+def cushion(rng: Rng, size: tuple[float, float, float], lean: float, paint: Paint) -> Mesh:
     """A pillow, leaning back by an angle in radians; its lowest point lies at z = 0."""
-    n, solid = 9, Shape()
+    (width, depth, thick), n, solid = size, 9, Shape()
     v, u = np.meshgrid(np.linspace(-1, 1, n), np.linspace(-1, 1, n), indexing="ij")
     bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + 0.1 * waves(rng, (n, n)))
     c, s = math.cos(lean), math.sin(lean)
@@ -271,7 +282,12 @@ def drape(rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: f
         hang: how far it hangs below the surface at its centre.
         paint: of the cloth.
     """
-    n, (rows, columns) = 26, top.shape
+    n = 26
+    reach = math.ceil(max(size) / n / cell / 2)  # between two points of the cloth nothing may come through it
+    for axis in (0, 1):
+        pad = np.pad(top, [(reach, reach) if k == axis else (0, 0) for k in (0, 1)])
+        top = np.max([pad.take(range(k, k + top.shape[axis]), axis) for k in range(2 * reach + 1)], axis=0)
+    rows, columns = top.shape
     v, u = np.meshgrid(np.linspace(-0.5, 0.5, n), np.linspace(-0.5, 0.5, n), indexing="ij")
     flat = np.stack([u * size[0] + 0.02 * waves(rng, (n, n)), v * size[1] + 0.02 * waves(rng, (n, n)), 0 * u], -1)
     xy = turned(flat, yaw)[..., :2] + at[:2]
