@@ -24,24 +24,46 @@ EXAMPLES_SIZE, EXAMPLES_FOCAL_35MM = (720, 960), 28
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    of = argparse.ArgumentParser(prog="python -m train.render", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    of = argparse.ArgumentParser(
+        prog="python -m train.render", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     of.add_argument("--output", type=Path, metavar="DIR", help="folder of the rooms, read as rgbd:DIR")
     of.add_argument("--rooms", type=int, default=100, metavar="N", help="number of rooms; a larger number continues")
     of.add_argument("--first", type=int, default=0, metavar="N", help="number of the first room")
     of.add_argument("--furniture", type=Path, nargs="+", default=[], metavar="LIBRARY",
                     help=".sh3f libraries, Sweet Home 3D's jar, folders of them, or a folder of OBJ/GLB models with sizes.csv")  # fmt: skip
-    of.add_argument("--kinds", nargs="+", choices=sorted(KINDS), metavar="KIND", default=[], help=f"only these: {', '.join(KINDS)}")
+    of.add_argument(
+        "--kinds", nargs="+", choices=sorted(KINDS), metavar="KIND", default=[], help=f"only these: {', '.join(KINDS)}"
+    )
     of.add_argument("--size", default="240x320", metavar="HxW", help="height and width of a frame in pixels")
     of.add_argument("--views", type=int, default=6, help="frames of each room, at most")
-    of.add_argument("--fov", type=float, nargs=2, default=(50.0, 85.0), metavar=("LOW", "HIGH"), help="field of view across, degrees")
+    of.add_argument(
+        "--fov",
+        type=float,
+        nargs=2,
+        default=(50.0, 85.0),
+        metavar=("LOW", "HIGH"),
+        help="field of view across, degrees",
+    )
     of.add_argument("--seed", type=int, default=0, help="the same seed gives the same layout, cameras and depth")
-    of.add_argument("--strength", type=float, default=1.0, help="of the photo model: 0 for clean renderings, 1 for phones and a Kinect")
+    of.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="of the photo model: 0 for clean renderings, 1 for phones and a Kinect",
+    )
     of.add_argument("--pictures", type=Path, metavar="FOLDER", help="pictures for posters and screens")
-    of.add_argument("--pictures-terms", choices=TERMS_OF_WEIGHTS, help="terms of weights trained on these pictures; else FOLDER/origin.json, else unknown")
+    of.add_argument(
+        "--pictures-terms",
+        choices=TERMS_OF_WEIGHTS,
+        help="terms of weights trained on these pictures; else FOLDER/origin.json, else unknown",
+    )
     of.add_argument("--samples", type=int, default=9, help="rays for each pixel before denoising, at most")
     of.add_argument("--threads", type=int, default=1, help="threads of each process")
     of.add_argument("--processes", type=int, default=1, help="processes that share the rooms")
-    of.add_argument("--sheet", type=Path, metavar="FILE", help="also write a JPEG of a frame of each of the first 24 rooms")
+    of.add_argument(
+        "--sheet", type=Path, metavar="FILE", help="also write a JPEG of a frame of each of the first 24 rooms"
+    )
     of.add_argument("--examples", nargs="?", type=Path, const=Path("depth_unet", "page", "examples"), metavar="DIR",
                     help="render the page's example photos instead")  # fmt: skip
     return of
@@ -90,9 +112,14 @@ def _models(options: argparse.Namespace) -> list[catalogue.Model]:
     models = catalogue.read_libraries(options.furniture)
     for library in dict.fromkeys(model.library for model in models):
         count = sum(model.library == library for model in models)
-        print(f"{library.name}: {count} models, licence: {library.licence}{'' if library.free else ' (weights: unknown terms)'}")
+        print(
+            f"{library.name}: {count} models, licence: {library.licence}{'' if library.free else ' (weights: unknown terms)'}"
+        )
     if not models:
-        print("warning: without --furniture the rooms hold boxes and simple shapes, which are fit for tests only", file=sys.stderr)
+        print(
+            "warning: without --furniture the rooms hold boxes and simple shapes, which are fit for tests only",
+            file=sys.stderr,
+        )
     return models
 
 
@@ -110,9 +137,16 @@ def render(options: argparse.Namespace) -> int:
 
     low, high = options.fov
     if not 20 <= low <= high <= 120:
-        raise ValueError(f"--fov must be two angles between 20 and 120 degrees, the smaller one first, not {low} {high}")
-    if min(options.rooms, options.views, options.samples, options.threads, options.processes) < 1 or options.strength < 0:
-        raise ValueError("--rooms, --views, --samples, --threads and --processes must be at least 1, --strength at least 0")
+        raise ValueError(
+            f"--fov must be two angles between 20 and 120 degrees, the smaller one first, not {low} {high}"
+        )
+    if (
+        min(options.rooms, options.views, options.samples, options.threads, options.processes) < 1
+        or options.strength < 0
+    ):
+        raise ValueError(
+            "--rooms, --views, --samples, --threads and --processes must be at least 1, --strength at least 0"
+        )
     settings = Settings(options.seed, _size(options.size), options.views, (low, high), options.strength,
                         tuple(options.kinds), options.samples, options.threads)  # fmt: skip
     models, (pictures, origin) = _models(options), _pictures(options)
@@ -122,7 +156,9 @@ def render(options: argparse.Namespace) -> int:
     studio, frames = Studio(settings, catalogue.by_role(models), pictures), 0
     numbers = range(options.first, options.first + options.rooms)
     try:
-        with tqdm(total=options.rooms, unit="room", initial=folder.finished(options.output, options.seed, numbers)) as bar:
+        with tqdm(
+            total=options.rooms, unit="room", initial=folder.finished(options.output, options.seed, numbers)
+        ) as bar:
             for number in numbers:
                 with folder.claimed(options.output, folder.room_name(options.seed, number)) as place:
                     if place:
@@ -139,7 +175,9 @@ def _room(studio, number: int, place: Path) -> int:
     with _silent():
         built = studio.build(number)
         items = built.room.layout.items
-        models = sorted({(m.library.name, m.library.licence, m.creator, m.name) for m in (item.model for item in items) if m})
+        models = sorted(
+            {(m.library.name, m.library.licence, m.creator, m.name) for m in (item.model for item in items) if m}
+        )
 
         def about(views: list) -> dict:
             return {
@@ -180,7 +218,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     if importlib.util.find_spec("bpy") is None:
-        print('error: rendering needs Blender\'s module bpy: pip install "depth_unet[render]" under Python 3.11', file=sys.stderr)
+        print(
+            'error: rendering needs Blender\'s module bpy: pip install "depth_unet[render]" under Python 3.11',
+            file=sys.stderr,
+        )
         return 2
     if options.output is None and options.examples is None:
         print("error: --output DIR is needed", file=sys.stderr)

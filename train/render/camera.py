@@ -80,7 +80,9 @@ class Surfaces(NamedTuple):
         normals = np.cross(stacked[:, 1] - stacked[:, 0], stacked[:, 2] - stacked[:, 0])
         unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         offset = (unit * stacked[:, 0]).sum(1)
-        keys = np.concatenate([np.round(np.column_stack([unit, offset]) * 10), owner[:, None]], 1).astype(np.int64) + 1000
+        keys = (
+            np.concatenate([np.round(np.column_stack([unit, offset]) * 10), owner[:, None]], 1).astype(np.int64) + 1000
+        )
         codes = keys @ np.array([1, 2_053, 4_194_301, 8_589_934_583, 17_592_186_044_399])
         return cls(stacked, normals, owner, np.unique(codes, return_inverse=True)[1].reshape(-1))
 
@@ -137,7 +139,9 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
         return Judged("plane", 9.0)
     things = len(np.unique(surfaces.owners[hit]))
     score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt((planes > 0).sum())
-    score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front") + 0.3 * max(0.0, 1.25 - np.percentile(depth, 95) / median)
+    score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front") + 0.3 * max(
+        0.0, 1.25 - np.percentile(depth, 95) / median
+    )
     for other in others:
         same = (view.rotation[:, 2] @ other.rotation[:, 2]) > 0.9 and math.dist(view.eye, other.eye) < 0.6
         score += 0.6 * same
@@ -150,7 +154,8 @@ def _stands(layout: Layout, zone: Zone, x: float, y: float, z: float, reach: flo
         return False
     spots = [(x, y)] + [(x + reach * math.cos(a), y + reach * math.sin(a)) for a in np.arange(8) * math.pi / 4]
     return any(
-        any(other.holds(px, py, 0.12) for other in layout.zones) and layout.free(Box(px, py, 0.3, 0.3, 0.12, 1.5), doors=True)
+        any(other.holds(px, py, 0.12) for other in layout.zones)
+        and layout.free(Box(px, py, 0.3, 0.3, 0.12, 1.5), doors=True)
         for px, py in spots
     )
 
@@ -158,7 +163,10 @@ def _stands(layout: Layout, zone: Zone, x: float, y: float, z: float, reach: flo
 def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View | None:
     """A camera of a kind, or None if it is nowhere near where a person can stand."""
     zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
-    roll, placed = math.radians(min(8, max(-8, rng.gauss(0, 2)))), [item for item in layout.items if item.role != "shell"]
+    roll, placed = (
+        math.radians(min(8, max(-8, rng.gauss(0, 2)))),
+        [item for item in layout.items if item.role != "shell"],
+    )
     if kind == "standing":
         x, y = rng.uniform(zone.x0 + 0.2, zone.x1 - 0.2), rng.uniform(zone.y0 + 0.2, zone.y1 - 0.2)
         z, reach = min(1.8, max(0.8, rng.gauss(1.38, 0.22))), 0.3
@@ -172,8 +180,12 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
         screens = [item for item in placed if item.role == "screen"]
         pool = {
             "bent": [item for item in placed if item.role in TABLES and item.z < 0.1],
-            "front": screens if screens and rng.random() < 0.7 else [item for item in placed if item.role in FRONTS and item.z < 0.1],
-            "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and max(item.size[:2]) > 0.3],
+            "front": screens
+            if screens and rng.random() < 0.7
+            else [item for item in placed if item.role in FRONTS and item.z < 0.1],
+            "single": [
+                item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and max(item.size[:2]) > 0.3
+            ],
         }[kind]
         if not pool:
             return None
@@ -191,7 +203,10 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
             x, y = target.at(side, edge)
             shelf = target.size[2] > 1.15
             middle = target.z + (height if not shelf else height * rng.uniform(0.2, 0.8))
-            z, reach = min(1.8, max(0.55, middle + (rng.uniform(0.3, 0.8) if not shelf else rng.uniform(0.0, 0.4)))), 0.75
+            z, reach = (
+                min(1.8, max(0.55, middle + (rng.uniform(0.3, 0.8) if not shelf else rng.uniform(0.0, 0.4)))),
+                0.75,
+            )
             if shelf:
                 x, y = target.at(side, -depth / 2 - rng.uniform(0.4, 0.9))
             aim = target.at(rng.uniform(-0.35, 0.35) * width, rng.uniform(-0.25, 0.4) * depth)
@@ -200,7 +215,9 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
             x, y = target.x + away * math.cos(angle), target.y + away * math.sin(angle)
             aim, middle, z, reach = (target.x, target.y), height * rng.uniform(0.2, 0.9), rng.uniform(1.0, 1.75), 0.3
         pitch = math.atan2(middle - z, max(0.05, math.hypot(aim[0] - x, aim[1] - y)))
-        pitch = max(math.radians(-75), min(math.radians(10 if kind == "single" else 5 if kind == "front" else 0), pitch))
+        pitch = max(
+            math.radians(-75), min(math.radians(10 if kind == "single" else 5 if kind == "front" else 0), pitch)
+        )
     zone = next((other for other in layout.zones if other.holds(x, y)), None)
     if zone is None or not _stands(layout, zone, x, y, z, reach):
         return None
@@ -213,7 +230,9 @@ def draw_lens(rng: random.Random, narrowest: float = 50, widest: float = 85) -> 
     return rng.uniform(low, high) if low < high and rng.random() < 0.6 else rng.uniform(narrowest, widest)
 
 
-def find_views(room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: float, rng: random.Random) -> list[View]:
+def find_views(
+    room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: float, rng: random.Random
+) -> list[View]:
     """The best of many drawn cameras for each of `count` views; fewer if the room has no place for them.
 
     Args:
@@ -226,7 +245,9 @@ def find_views(room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: 
     views: list[View] = []
     for _ in range(count):
         kind = rng.choices([*KINDS], [*KINDS.values()])[0]
-        wanted = {"standing": math.exp(rng.gauss(math.log(2.7), 0.33)), "single": rng.uniform(1.0, 2.0)}.get(kind, rng.uniform(0.45, 1.1))
+        wanted = {"standing": math.exp(rng.gauss(math.log(2.7), 0.33)), "single": rng.uniform(1.0, 2.0)}.get(
+            kind, rng.uniform(0.45, 1.1)
+        )
         best: tuple[float, View] | None = None
         for attempt in range(60):
             if kind != "standing" and attempt == 40 and best is None:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 SIZES_FILE = "sizes.csv"
 CATALOGUES = ("PluginFurnitureCatalog.properties", "com/eteks/sweethome3d/io/DefaultFurnitureCatalog.properties")
-FREE = re.compile(r"(?i)cc-?by(?!-?n[cd])|cc-?0|creative commons.*attribution(?!.*non)|public domain|free art|\bmit\b|none needed")
+FREE = re.compile(
+    r"(?i)cc-?by(?!-?n[cd])|cc-?0|creative commons.*attribution(?!.*non)|public domain|free art|\bmit\b|none needed"
+)
 LARGEST, LARGEST_SMALL = 2_600_000, 900_000  # bytes of a mesh file: of furniture, and of things on it
 
 
@@ -152,7 +154,11 @@ def _libraries_catalogue(path: Path) -> list[Model]:
     for row in table.values():
         file = row.get("model", "").lstrip("/")
         small = all(float(row.get(key, 0)) < 48 for key in ("width", "depth", "height"))
-        if names.get(file, LARGEST) >= (LARGEST_SMALL if small else LARGEST) or not file.endswith(".obj") or "name" not in row:
+        if (
+            names.get(file, LARGEST) >= (LARGEST_SMALL if small else LARGEST)
+            or not file.endswith(".obj")
+            or "name" not in row
+        ):
             continue
         size = tuple(float(row[key]) / 100 for key in ("width", "depth", "height"))
         rotation = tuple(float(v) for v in row.get("modelRotation", "").split())
@@ -183,7 +189,9 @@ def _folders_catalogue(path: Path) -> list[Model]:
         role = row.get("role") or ""
         if min(size) <= 0 or not mesh.is_file() or role not in ("", *RULES, *SMALL.values()):
             raise ValueError(f"{table}, line {line}: no such file, a size of 0, or an unknown role {role!r}")
-        models.append(Model(name, row.get("category") or "", size, library, row["file"], row.get("creator") or "", (), role))
+        models.append(
+            Model(name, row.get("category") or "", size, library, row["file"], row.get("creator") or "", (), role)
+        )
     return models
 
 

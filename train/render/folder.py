@@ -104,7 +104,13 @@ def write_origin(output: Path, libraries: Iterable[Library], pictures: Origin | 
     if (output / ORIGIN_FILE).is_file():
         earlier = read_origin(output / ORIGIN_FILE)
         asked.append(earlier)
-        terms = terms if earlier.terms in terms else f"{earlier.terms}; {terms}" if terms not in earlier.terms else earlier.terms
+        terms = (
+            terms
+            if earlier.terms in terms
+            else f"{earlier.terms}; {terms}"
+            if terms not in earlier.terms
+            else earlier.terms
+        )
     origin = Origin("Rooms rendered by depth_unet (python -m train.render)", "", terms, strictest(asked))
     write_json(output / ORIGIN_FILE, origin._asdict())
     return origin

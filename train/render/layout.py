@@ -169,7 +169,9 @@ class Item:
     role: str = ""
 
     @classmethod
-    def of(cls, name: str, mesh: Mesh, on: "str | Item" = "floor", z: float = 0.0, soft: bool = False, role: str = "") -> "Item":
+    def of(
+        cls, name: str, mesh: Mesh, on: "str | Item" = "floor", z: float = 0.0, soft: bool = False, role: str = ""
+    ) -> "Item":
         """A thing of a mesh, which is moved onto its own middle and base."""
         low, high = mesh.bounds
         mesh.vertices -= ((low + high) / 2 * (1, 1, 0)) + low * (0, 0, 1)
@@ -280,17 +282,24 @@ class Layout:
         size = tuple(side * scale for side in model.size)
         return Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
 
-    def put(self, item: Item, zone: Zone, x: float, y: float, yaw: float, pad: float = 0.0, close: Iterable[Item] = ()) -> Item | None:
+    def put(
+        self, item: Item, zone: Zone, x: float, y: float, yaw: float, pad: float = 0.0, close: Iterable[Item] = ()
+    ) -> Item | None:
         """Place a thing if it fits: by boxes, and against the things in `close` by their surfaces."""
         item.x, item.y, item.yaw = x, y, yaw
         close = tuple(close)
         if not self.inside(zone, item.box) or not self.free(item.box.grown(pad), close):
             return None
-        if any(overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item)) for other in close):
+        if any(
+            overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item))
+            for other in close
+        ):
             return None
         return self.add(item)
 
-    def on_wall(self, item: Item, zone: Zone, side: int, u: float, gap: float = 0.0, jitter: float = 0.0) -> Item | None:
+    def on_wall(
+        self, item: Item, zone: Zone, side: int, u: float, gap: float = 0.0, jitter: float = 0.0
+    ) -> Item | None:
         """Place a thing with its back to a wall; its `z` and `on` are kept."""
         wall = zone.wall(side)
         if abs(u) + item.size[0] / 2 > wall.length / 2:
@@ -300,7 +309,9 @@ class Layout:
         reach = item.size[1] / 2 * math.cos(swing) + item.size[0] / 2 * math.sin(swing)
         return self.put(item, zone, *wall.at(u, reach + gap), yaw)
 
-    def set_on(self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None, tries: int = 4) -> Item | None:
+    def set_on(
+        self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None, tries: int = 4
+    ) -> Item | None:
         """Place a small thing where a horizontal surface carries all of it, on top of or inside a piece of furniture."""
         layers = [layer for layer in carrier.mesh.survey.layers if layer.height * carrier.scale + carrier.z > 0.02]
         if not layers:
@@ -361,7 +372,10 @@ def problems(layout: Layout) -> list[str]:
             found.append(f"{item.name} at {item.x:.2f}, {item.y:.2f}, {item.z:.2f} is not carried by {_name(item.on)}")
     solid = [item for item in layout.items if not item.soft]
     for item in solid:
-        if not any(zone.holds(item.x, item.y, -0.4) for zone in layout.zones) or item.z + item.size[2] > layout.height + 0.002:
+        if (
+            not any(zone.holds(item.x, item.y, -0.4) for zone in layout.zones)
+            or item.z + item.size[2] > layout.height + 0.002
+        ):
             found.append(f"{item.name} at {item.x:.2f}, {item.y:.2f} is outside the room")
         for _, other in layout.touching(item.box):
             if other is None or id(other) >= id(item) or other is item.on or item is other.on:

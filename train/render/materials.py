@@ -18,7 +18,9 @@ TILE = 160  # pixels of a tile of the atlas
 CLOTH = re.compile(r"(?i)sofa|couch|armchair|bed\b|futon|puff|curtain|chair|towel|cushion|ottoman")
 
 
-def noise(random_values: np.random.Generator, power: float, stretch: tuple[float, float] = (1, 1), side: int = SIDE) -> np.ndarray:
+def noise(
+    random_values: np.random.Generator, power: float, stretch: tuple[float, float] = (1, 1), side: int = SIDE
+) -> np.ndarray:
     """Noise that repeats at its borders, with spectrum 1 / f^power, mean 0 and deviation 1; `stretch` along x and y."""
     f = np.fft.fftfreq(side) * side
     radius = np.hypot(f[None] * stretch[0], f[:, None] * stretch[1])
@@ -60,16 +62,25 @@ def texture(name: str) -> np.ndarray:
         row = (y * rows).astype(int)
         length = x * (2 + k % 2) + values.random(rows)[row]
         tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)]
-        tone = tone + 0.04 * np.roll(grain, SIDE // 3, 1) + 0.02 * grain[(row * 97 + np.arange(SIDE)[:, None]) % SIDE, np.arange(SIDE)]
+        tone = (
+            tone
+            + 0.04 * np.roll(grain, SIDE // 3, 1)
+            + 0.02 * grain[(row * 97 + np.arange(SIDE)[:, None]) % SIDE, np.arange(SIDE)]
+        )
         tone[((y * rows) % 1 < 0.02) | (length % 1 < 0.006)] -= 0.3
     elif kind in ("tile", "brick"):
         columns, rows = ((2, 2), (4, 4), (2, 4), (8, 8))[k] if kind == "tile" else (4, 12)
         shift = 0.5 * ((y * rows).astype(int) % 2) if kind == "brick" or k == 2 else 0.0
         u, v = (x * columns + shift), y * rows
-        tone = (0.03 if kind == "tile" else 0.06) * values.standard_normal((rows, columns + 1))[v.astype(int), u.astype(int) % columns]
+        tone = (0.03 if kind == "tile" else 0.06) * values.standard_normal((rows, columns + 1))[
+            v.astype(int), u.astype(int) % columns
+        ]
         tone = tone + (0.012 * n(1) if kind == "tile" else 0.04 * n(0.5)) + 0.03 * n(1.7) * (k % 2)
         joint = 0.006 * max(columns, rows) + 0.006 if kind == "tile" else 0.05
-        tone[(u % 1 < joint * columns / max(columns, rows) * (1 if kind == "tile" else 0.4)) | (v % 1 < joint * rows / max(columns, rows) * (1 if kind == "tile" else 2))] = 0.12 if kind == "brick" or k % 3 == 0 else -0.28
+        tone[
+            (u % 1 < joint * columns / max(columns, rows) * (1 if kind == "tile" else 0.4))
+            | (v % 1 < joint * rows / max(columns, rows) * (1 if kind == "tile" else 2))
+        ] = 0.12 if kind == "brick" or k % 3 == 0 else -0.28
     elif kind == "marble":
         tone = -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5)
     elif kind == "terrazzo":
@@ -118,7 +129,11 @@ def _shapes(values: np.random.Generator, canvas: np.ndarray, count: int, largest
     for _ in range(count):
         cx, cy = values.random(2) * side
         w, h = (values.random(2) * largest + 0.03) * side
-        inside = np.hypot((x - cx) / w, (y - cy) / h) < 0.5 if values.random() < 0.4 else (abs(x - cx) < w / 2) & (abs(y - cy) < h / 2)
+        inside = (
+            np.hypot((x - cx) / w, (y - cy) / h) < 0.5
+            if values.random() < 0.4
+            else (abs(x - cx) < w / 2) & (abs(y - cy) < h / 2)
+        )
         canvas[inside] = values.random(3) * values.uniform(0.3, 1)
 
 
@@ -130,7 +145,11 @@ def _landscape(values: np.random.Generator, side: int, vivid: float = 1.0) -> np
     horizon = values.uniform(0.3, 0.6)
     for _ in range(int(values.integers(2, 5))):
         line = horizon + 0.06 * np.interp(np.arange(side), np.linspace(0, side, 9), values.standard_normal(9))
-        ground = np.array(colorsys.hsv_to_rgb(values.choice([0.3, 0.25, 0.1, 0.6]), values.uniform(0.1, 0.6) * vivid, values.uniform(0.1, 0.7)))
+        ground = np.array(
+            colorsys.hsv_to_rgb(
+                values.choice([0.3, 0.25, 0.1, 0.6]), values.uniform(0.1, 0.6) * vivid, values.uniform(0.1, 0.7)
+            )
+        )
         below = y[..., 0] > line
         canvas[below] = (ground * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None]))[below]
         horizon += values.uniform(0.1, 0.25)
@@ -153,7 +172,9 @@ def _art(values: np.random.Generator, side: int = TILE) -> np.ndarray:
     return 0.5 + 0.2 * np.einsum("khw,kc->hwc", fields, palette[:3] - 0.4)
 
 
-def _lines(values: np.random.Generator, canvas: np.ndarray, ink: float, left: int, right: int, top: int, step: int) -> None:
+def _lines(
+    values: np.random.Generator, canvas: np.ndarray, ink: float, left: int, right: int, top: int, step: int
+) -> None:
     """Rows of text."""
     for row in range(top, len(canvas) - 10, step):
         end = int(values.integers(left + 10, right))
@@ -195,7 +216,11 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
             _shapes(values, tile, rng.randrange(1, 5), 0.5)
             _lines(values, tile, rng.choice([-0.5, 0.5]), 60, 100, 20, 30)
         else:
-            tile = photo() * rng.uniform(0.3, 1) if rng.random() < 0.4 else np.full((TILE, TILE, 3), rng.choice([0.03, 0.1, 0.9, 0.95]))
+            tile = (
+                photo() * rng.uniform(0.3, 1)
+                if rng.random() < 0.4
+                else np.full((TILE, TILE, 3), rng.choice([0.03, 0.1, 0.9, 0.95]))
+            )
             for _ in range(rng.randrange(1, 4)):  # windows with text
                 x, y, w, h = rng.randrange(100), rng.randrange(90), rng.randrange(50, 120), rng.randrange(40, 100)
                 dark = rng.random() < 0.4
@@ -237,19 +262,38 @@ def dye(paint: Paint, name: str, rng: Rng) -> Paint:
         return paint._replace(opacity=0.15 if paint.opacity < 0.4 else 1.0, roughness=0.05, skin=max(paint.skin, -1))
     if paint.skin >= 0:
         free = cloth and rng.random() < 0.25
-        shift = (0.5 + rng.uniform(-0.5, 0.5) * free + rng.uniform(-0.03, 0.03), rng.uniform(0.5, 1.15), rng.uniform(0.65, 1.3))
+        shift = (
+            0.5 + rng.uniform(-0.5, 0.5) * free + rng.uniform(-0.03, 0.03),
+            rng.uniform(0.5, 1.15),
+            rng.uniform(0.65, 1.3),
+        )
         return paint._replace(roughness=rough, specular=specular, shift=shift if rng.random() < 0.6 else paint.shift)
     if paint.skin == -2:
-        hue, saturation, value = rng.choice([0.06, 0.08, 0.1, 0.6, rng.random()]), rng.uniform(0, 0.6), rng.uniform(0.2, 0.9)
+        hue, saturation, value = (
+            rng.choice([0.06, 0.08, 0.1, 0.6, rng.random()]),
+            rng.uniform(0, 0.6),
+            rng.uniform(0.2, 0.9),
+        )
     else:
         hue, saturation, value = colorsys.rgb_to_hsv(*paint.colour)
         if rng.random() < 0.35:
             hue = rng.choice([0.06, 0.08, 0.1, 0.6, rng.random()])
             saturation = saturation * rng.uniform(0.2, 0.9) + rng.choice([0, 0, 0, 0.1, 0.25])
-        saturation, value = saturation * rng.uniform(0.5, 1), min(0.93, max(0.05, value * rng.uniform(0.7, 1.15) + rng.uniform(-0.05, 0.08)))
+        saturation, value = (
+            saturation * rng.uniform(0.5, 1),
+            min(0.93, max(0.05, value * rng.uniform(0.7, 1.15) + rng.uniform(-0.05, 0.08))),
+        )
     look, pattern, scale = rng.random(), "", 1.0
     if cloth and look < 0.75:
-        pattern, scale = rng.choice([f"fabric{rng.randrange(4)}", f"carpet{rng.randrange(4)}", f"print{rng.randrange(16)}"]), rng.uniform(0.25, 0.9)
+        pattern, scale = (
+            rng.choice([f"fabric{rng.randrange(4)}", f"carpet{rng.randrange(4)}", f"print{rng.randrange(16)}"]),
+            rng.uniform(0.25, 0.9),
+        )
     elif not cloth and look < 0.5:
-        pattern, scale = f"{rng.choice(['wood', 'wood', 'plaster', 'concrete', 'marble'])}{rng.randrange(4)}", rng.uniform(0.5, 1.5)
-    return Paint(colour(rng, hue, saturation, value), pattern, scale, rough, specular=specular, turned=rng.random() < 0.5)
+        pattern, scale = (
+            f"{rng.choice(['wood', 'wood', 'plaster', 'concrete', 'marble'])}{rng.randrange(4)}",
+            rng.uniform(0.5, 1.5),
+        )
+    return Paint(
+        colour(rng, hue, saturation, value), pattern, scale, rough, specular=specular, turned=rng.random() < 0.5
+    )

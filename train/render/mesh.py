@@ -206,7 +206,9 @@ class Shape:
         """A sheet of (rows, columns, 3) points."""
         rows, columns, _ = points.shape
         a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
-        faces = np.concatenate([np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)])
+        faces = np.concatenate(
+            [np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)]
+        )
         v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
         self.add(points.reshape(-1, 3), faces, np.stack([u, v], -1).reshape(-1, 2), paint)
 
@@ -237,7 +239,11 @@ def _folder(path, folder: str) -> tuple[str, ...]:
     """Materials and pictures in a folder of an archive; folders of many models hold too many to read."""
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if str(PurePosixPath(name).parent) == folder]
-    return tuple(name for name in names if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg"))) if len(names) < 60 else ()
+    return (
+        tuple(name for name in names if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg")))
+        if len(names) < 60
+        else ()
+    )
 
 
 @lru_cache(maxsize=400)

@@ -2,13 +2,14 @@
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from train.render import things
 from train.render.layout import Box, Item, Layout, Opening, Wall, Zone
-from train.render.mesh import Paint, Shape
+from train.render.mesh import Mesh, Paint, Shape
 from train.render.things import Rng, colour
 
 KINDS = {
@@ -74,6 +75,20 @@ class Room:
     lights: list[Light] = field(default_factory=list)
     ambient: float = 0.3
 
+    def add_shell(self, name: str, mesh: Mesh, x: float, y: float, yaw: float) -> None:
+        """Add a part of the shell; its mesh begins on the floor."""
+        self.shell.append(Item(name, mesh, (0, 0, 0), x, y, 0, yaw, "wall", role="shell"))
+
+
+class _Style(NamedTuple):
+    """What the walls of a room have in common."""
+
+    skirting: Paint | None
+    skirting_height: float
+    cloth: Paint
+    dressing: str
+    sky: Paint
+
 
 def draw_kind(rng: Rng) -> str:
     """A kind of room, as often as `KINDS` says."""
@@ -88,9 +103,7 @@ def build_shell(kind: str, rng: random.Random) -> Room:
         rng: decides everything.
     """
     low, high = SIZES[kind]
-    wide, deep = rng.uniform(low, high), rng.uniform(low, high)
-    if kind == "corridor":
-        deep = rng.uniform(5, 11)
+    wide, deep = rng.uniform(low, high), rng.uniform(low, high) if kind != "corridor" else rng.uniform(5, 11)
     height = rng.uniform(2.4, 3.2) if kind in PUBLIC else min(2.9, max(2.25, rng.gauss(2.5, 0.13)))
     if rng.random() < 0.5:
         wide, deep = deep, wide
@@ -99,8 +112,8 @@ def build_shell(kind: str, rng: random.Random) -> Room:
         _extend(layout, kind, rng, whole=True)
     if rng.random() < (0.6 if kind in ("corridor", "dining room", "kitchen", "living room") else 0.38):
         _extend(layout, rng.choice(BEHIND.get(kind, ("corridor", "office"))), rng)
-    trim = things.wood(rng) if rng.random() < 0.3 else Paint(colour(rng, 0.1, rng.uniform(0, 0.08), rng.uniform(0.75, 0.93)), roughness=0.45)
-    room = Room(kind, layout, trim, night=rng.random() < 0.25)
+    white = Paint(colour(rng, 0.1, rng.uniform(0, 0.08), rng.uniform(0.75, 0.93)), roughness=0.45)
+    room = Room(kind, layout, things.wood(rng) if rng.random() < 0.3 else white, night=rng.random() < 0.25)
     for zone in layout.zones:
         _open_walls(zone, layout, rng)
     _surfaces(room, rng)
@@ -114,59 +127,51 @@ def _extend(layout: Layout, kind: str, rng: Rng, whole: bool = False) -> None:
     if zone.openings[side]:
         return
     if whole:
-        width = rng.uniform(0.45, 0.8) * wall.length
-        middle = rng.choice([-1, 1]) * (wall.length - width) / 2
-        high, thick, across, offset, deep = layout.height, 0.0, width, 0.0, rng.uniform(1.5, 3.2)
+        width, high, thick = rng.uniform(0.45, 0.8) * wall.length, layout.height, 0.0
+        middle, across, offset = rng.choice([-1, 1]) * (wall.length - width) / 2, width, 0.0
     else:
-        wide = rng.random() < 0.45
-        width = rng.uniform(1.2, min(2.6, max(1.25, wall.length - 0.6))) if wide else rng.uniform(0.78, 1.0)
-        if wall.length < width + 0.5:
+        wide, thick = rng.random() < 0.45, rng.uniform(0.08, 0.25)
+        width = min(rng.uniform(1.2, 2.6), wall.length - 0.6) if wide else rng.uniform(0.78, 1.0)
+        if width < 0.78 or wall.length < width + 0.5:
             return
         middle = rng.uniform(-1, 1) * (wall.length - width - 0.4) / 2
         high = rng.choice([2.05, 2.15, layout.height - 0.05]) if wide else rng.uniform(2.0, 2.1)
-        thick, across, deep = rng.uniform(0.08, 0.25), rng.uniform(max(width + 0.6, 2.5), 5.5), rng.uniform(2.4, 5)
+        across = rng.uniform(max(width + 0.6, 2.5), 5.5)
         offset = rng.uniform(-1, 1) * (across - width - 0.4) / 2
-    corners = [wall.at(middle + offset + k * across / 2, inward) for k, inward in ((-1, -thick), (1, -thick - deep))]
-    (ax, ay), (bx, by) = corners
+    deep = rng.uniform(1.5, 3.2) if whole else rng.uniform(2.4, 5)
+    (ax, ay), (bx, by) = (wall.at(middle + offset + k * across / 2, -thick - (k > 0) * deep) for k in (-1, 1))
     new = Zone(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by), kind)
     for other in layout.zones:
-        if min(new.x1, other.x1) - max(new.x0, other.x0) > 0.01 and min(new.y1, other.y1) - max(new.y0, other.y0) > 0.01:
+        if (
+            min(new.x1, other.x1) - max(new.x0, other.x0) > 0.01
+            and min(new.y1, other.y1) - max(new.y0, other.y0) > 0.01
+        ):
             return
     passage = Opening(middle, width, 0.0, high, "passage", thick)
     zone.openings[side].append(passage)
     new.openings[(side + 2) % 4].append(passage._replace(u=offset, thick=0.0))
     layout.zones.append(new)
-    x, y = wall.at(middle)
-    reach = 0.6 if whole else 0.8
-    layout.keep_free(Box(x, y, width, 2 * reach + thick, 0, 2, wall.yaw))
+    layout.keep_free(Box(*wall.at(middle), width, 1.4 + thick, 0, 2, wall.yaw))
 
 
 def _open_walls(zone: Zone, layout: Layout, rng: Rng) -> None:
     """Windows in one or two walls, and doors."""
-    dark = 0.85 if zone.kind in ("basement", "shop", "corridor") else 0.5 if zone.kind == "bathroom" else 0.15
-    sides = rng.sample(range(4), rng.choice([1, 1, 2])) if rng.random() > dark else []
-    for side in sides:
+    dark = {"basement": 0.85, "shop": 0.85, "corridor": 0.85, "bathroom": 0.5}.get(zone.kind, 0.15)
+    for side in rng.sample(range(4), rng.choice([1, 1, 2])) if rng.random() > dark else []:
         wall, count = zone.wall(side), rng.choice([1, 1, 2, 3])
-        if zone.openings[side]:
-            continue
         low = rng.uniform(0, 0.3) if rng.random() < 0.2 else rng.uniform(0.75, 1.1)
         high = min(layout.height - 0.2, rng.uniform(1.95, 2.35))
-        width = min(rng.uniform(0.6, 1.9), (wall.length - 0.6) / count - 0.3)
-        if width < 0.4:
-            continue
-        for k in range(count):
-            u = ((k + 0.5) / count - 0.5) * (wall.length - 0.2)
-            zone.openings[side].append(Opening(u, width, low, high, "window", rng.uniform(0.09, 0.28)))
+        width, thick = min(rng.uniform(0.6, 1.9), (wall.length - 0.6) / count - 0.3), rng.uniform(0.09, 0.28)
+        if width > 0.4 and not zone.openings[side]:
+            middles = [((k + 0.5) / count - 0.5) * (wall.length - 0.2) for k in range(count)]
+            zone.openings[side] += [Opening(u, width, low, high, "window", thick) for u in middles]
     for _ in range(3 if zone.kind == "corridor" else rng.choice([0, 1, 1, 2])):
         side, width = rng.randrange(4), rng.uniform(0.75, 0.95)
-        wall = zone.wall(side)
-        if wall.length < width + 0.5:
-            continue
+        wall, near = zone.wall(side), zone.openings[side]
         u = rng.uniform(-1, 1) * (wall.length - width - 0.3) / 2
-        if all(abs(u - other.u) > (width + other.width) / 2 + 0.25 for other in zone.openings[side]):
-            zone.openings[side].append(Opening(u, width, 0.0, rng.uniform(1.98, 2.1), "door", rng.uniform(0.01, 0.08)))
-            x, y = wall.at(u, 0.4)
-            layout.keep_free(Box(x, y, width + 0.1, 0.8, 0, 2.1, wall.yaw))
+        if wall.length > width + 0.5 and all(abs(u - h.u) > (width + h.width) / 2 + 0.25 for h in near):
+            near.append(Opening(u, width, 0.0, rng.uniform(1.98, 2.1), "door", rng.uniform(0.01, 0.08)))
+            layout.keep_free(Box(*wall.at(u, 0.4), width + 0.1, 0.8, 0, 2.1, wall.yaw))
 
 
 def _wall_paint(kind: str, rng: Rng) -> Paint:
@@ -179,126 +184,106 @@ def _wall_paint(kind: str, rng: Rng) -> Paint:
     x, pattern, scale = rng.random(), "plaster", rng.uniform(0.7, 2)
     if kind == "basement" and x < 0.6:
         pattern, scale = rng.choice(["concrete", "brick"]), 1.0
-    elif (kind == "bathroom" and x < 0.65) or (kind == "kitchen" and x < 0.12):
+    elif x < {"bathroom": 0.65, "kitchen": 0.12}.get(kind, 0):
         pattern, scale = rng.choice(["tile", "tile", "tile", "marble"]), rng.uniform(0.4, 1.2)
     elif kind not in PUBLIC and x < 0.14:
-        return Paint(dye, f"print{rng.randrange(16)}", rng.uniform(0.3, 1), 0.9, specular=0.2)
+        pattern, scale = "print", rng.uniform(0.3, 1)
     elif x > 0.95:
         pattern, scale = rng.choice(["brick", "wood"]), rng.uniform(0.8, 1.3)
     return Paint(dye, f"{pattern}{rng.randrange(4)}", scale, rng.uniform(0.4, 0.95), specular=rng.uniform(0.1, 0.4))
 
 
 def _floor_paint(kind: str, rng: Rng) -> Paint:
-    if kind in (*WET, "cafe") and rng.random() < 0.65:
+    pattern = rng.choice(["planks", "planks", "planks", "tile", "terrazzo", "marble"] + ["carpet"] * (kind not in WET))
+    if kind in (*WET, "cafe") and rng.random() < 0.5:
         pattern = "tile"
-    elif kind in ("bedroom", "office", "living room", "library", "classroom", "study") and rng.random() < 0.45:
+    elif kind in ("bedroom", "office", "living room", "library", "classroom", "study") and rng.random() < 0.4:
         pattern = "carpet"
     elif kind == "basement" and rng.random() < 0.5:
         pattern = "concrete"
-    else:
-        pattern = rng.choice(["planks", "planks", "planks", "tile", "terrazzo", "marble"] + ["carpet"] * (kind not in WET))
-    number, turn = rng.randrange(4), rng.random() < 0.5
+    dye = colour(rng, rng.choice([0.08, 0.1, 0.6, rng.random()]), rng.uniform(0, 0.35), rng.uniform(0.28, 0.9))
     if pattern == "planks":
         dye = colour(rng, rng.uniform(0.05, 0.1), rng.uniform(0.15, 0.7), rng.uniform(0.28, 0.9))
-        return Paint(dye, f"planks{number}", rng.uniform(0.8, 1.6), rng.uniform(0.2, 0.6), turned=turn)
-    dye = colour(rng, rng.choice([0.08, 0.1, 0.6, rng.random()]), rng.uniform(0, 0.35), rng.uniform(0.28, 0.9))
     rough, shine = (0.95, 0.02) if pattern == "carpet" else (rng.uniform(0.15, 0.6), rng.uniform(0.1, 0.5))
-    scale = rng.uniform(0.7, 2.2) if pattern == "tile" else rng.uniform(0.7, 1.5)
-    return Paint(dye, f"{pattern}{number}", scale, rough, specular=shine, turned=turn)
+    scale, turned = rng.uniform(0.7, 2.2 if pattern == "tile" else 1.5), rng.random() < 0.5
+    return Paint(dye, f"{pattern}{rng.randrange(4)}", scale, rough, specular=shine, turned=turned)
 
 
 def _surfaces(room: Room, rng: Rng) -> None:
     """Walls with their openings, floors, ceilings and skirting."""
-    layout, kind = room.layout, room.kind
-    wall_paint, accent = _wall_paint(kind, rng), _wall_paint("", rng)
-    base = rng.choice([room.trim, room.trim, things.wood(rng), None])
-    base_height = rng.uniform(0.05, 0.13)
-    dressing = rng.choice(["curtains", "curtains", "curtains", "blind", "none"])
-    cloth = things.fabric(rng)
-    sky = Paint((1, 1, 1), "outside", mapped=True, glow=0.03 if room.night else rng.choice([1.5, 2.5, 5.0, 9.0]))
-    floor, ceiling = _floor_paint(kind, rng), None
-    for index, zone in enumerate(layout.zones):
-        same = zone.kind == kind
-        if index and not same:
-            floor, wall_paint = _floor_paint(zone.kind, rng), wall_paint if rng.random() < 0.6 else accent
-        tiled = zone.kind in PUBLIC and rng.random() < 0.6
-        if ceiling is None or not same:
-            white = colour(rng, 0.12, rng.uniform(0, 0.06), rng.uniform(0.84, 0.96))
-            ceiling = Paint(white, f"{'acoustic' if tiled else 'plaster'}{rng.randrange(4)}", 1.2, 0.9)
+    layout, kind, height = room.layout, room.kind, room.layout.height
+    walls, accent, floor = _wall_paint(kind, rng), _wall_paint("", rng), _floor_paint(kind, rng)
+    glow = 0.03 if room.night else rng.choice([1.5, 2.5, 5.0, 9.0])
+    style = _Style(
+        rng.choice([room.trim, room.trim, things.wood(rng), None]), rng.uniform(0.05, 0.13), things.fabric(rng),
+        rng.choice(["curtains", "curtains", "curtains", "blind", "none"]), Paint((1, 1, 1), "outside", mapped=True, glow=glow),
+    )  # fmt: skip
+    for zone in layout.zones:
+        if zone.kind != kind:
+            floor, walls = _floor_paint(zone.kind, rng), walls if rng.random() < 0.6 else accent
+        above = f"{'acoustic' if zone.kind in PUBLIC and rng.random() < 0.6 else 'plaster'}{rng.randrange(4)}"
+        ceiling = Paint(colour(rng, 0.12, rng.uniform(0, 0.06), rng.uniform(0.84, 0.96)), above, 1.2, 0.9)
         flat, (x, y) = Shape(), ((zone.x1 - zone.x0) / 2, (zone.y1 - zone.y0) / 2)
         flat.quad([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], floor)
-        flat.quad([(-x, y, layout.height), (x, y, layout.height), (x, -y, layout.height), (-x, -y, layout.height)], ceiling)
-        room.shell.append(Item("floor and ceiling", flat.mesh(), (2 * x, 2 * y, layout.height), *zone.centre, 0, 0, "floor", role="shell"))
+        flat.quad([(-x, y, height), (x, y, height), (x, -y, height), (-x, -y, height)], ceiling)
+        room.add_shell("floor and ceiling", flat.mesh(), *zone.centre, 0)
         for side in range(4):
-            paint = accent if rng.random() < 0.07 and zone.kind not in WET else wall_paint
-            _wall(room, zone, side, paint, floor, (base, base_height), (dressing, cloth, sky), rng)
+            paint = accent if rng.random() < 0.07 and zone.kind not in WET else walls
+            _wall(room, zone, side, paint, floor, style, rng)
 
 
-def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, skirting: tuple, windows: tuple, rng: Rng) -> None:
+def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: _Style, rng: Rng) -> None:
     """One wall: panels around its openings, reveals, trim, doors and windows."""
-    wall, height, solid = zone.wall(side), room.layout.height, Shape()
-    holes, half = zone.openings[side], wall.length / 2
-    (base, base_height), (dressing, cloth, sky) = skirting, windows
+    wall, height, solid, holes = zone.wall(side), room.layout.height, Shape(), zone.openings[side]
+    half, keep = wall.length / 2, room.layout.keep_free
     cuts = sorted({-half, half, *(max(-half, min(half, h.u + k * h.width / 2)) for h in holes for k in (-1, 1))})
     levels = sorted({0.0, height, *(edge for h in holes for edge in (h.low, h.high))})
 
-    def hole(u: float, z: float) -> bool:
+    def is_open(u: float, z: float) -> bool:
         return any(abs(u - h.u) < h.width / 2 and h.low < z < h.high for h in holes)
 
-    for a, b in zip(cuts, cuts[1:], strict=False):
-        if b - a < 1e-6:
-            continue
-        for low, high in zip(levels, levels[1:], strict=False):
-            if not hole((a + b) / 2, (low + high) / 2):
+    for a, b in pairwise(cuts):
+        for low, high in pairwise(levels):
+            if not is_open((a + b) / 2, (low + high) / 2):
                 solid.quad([(a, 0, low), (b, 0, low), (b, 0, high), (a, 0, high)], paint)
-        if base and not hole((a + b) / 2, base_height / 2):
-            solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, base_height), base)
+        if style.skirting and not is_open((a + b) / 2, style.skirting_height / 2):
+            solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, style.skirting_height), style.skirting)
     for h in holes:
-        a, b, t = h.u - h.width / 2, h.u + h.width / 2, h.thick
-        reveal = room.trim if h.kind != "passage" or rng.random() < 0.5 else paint
+        a, b, t, rim, mesh = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), None
         if t > 0:
-            for u in (a, b):
-                solid.quad([(u, 0, h.low), (u, t, h.low), (u, t, h.high), (u, 0, h.high)], reveal)
-            solid.quad([(a, 0, h.high), (b, 0, h.high), (b, t, h.high), (a, t, h.high)], reveal)
-            solid.quad([(a, 0, h.low), (b, 0, h.low), (b, t, h.low), (a, t, h.low)], floor if h.kind == "passage" else reveal)
-        x, y = wall.at(h.u)
-        rim, mesh = rng.uniform(0.05, 0.1), None
-        if h.kind == "door":
-            mesh = things.door(rng, h.width, h.high, t, room.trim, rim)
-        elif h.kind == "passage" and h.high < height - 0.15 and rng.random() < 0.75:
-            mesh = things.casing(h.width, 0, h.high, room.trim, rim).mesh()
-        elif h.kind == "window":
-            mesh = things.window(rng, h.width, h.high - h.low, t, h.low, sky, room.trim, dressing, cloth)
+            reveal = room.trim if h.kind != "passage" or rng.random() < 0.5 else paint
+            lower = floor if h.kind == "passage" else reveal
+            for (u, z), (v, w), face in (((a, h.low), (a, h.high), reveal), ((b, h.low), (b, h.high), reveal),
+                                         ((a, h.high), (b, h.high), reveal), ((a, h.low), (b, h.low), lower)):  # fmt: skip
+                solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], face)
+        if h.kind == "window":
+            mesh = things.window(rng, h, room.trim, style.dressing, style.cloth, style.sky)
             room.windows.append((wall, h))
-            bottom = mesh.bounds[0][2] if dressing == "curtains" else h.low - 0.03
-            where = wall.at(h.u, 0.05)
-            room.layout.keep_free(Box(*where, h.width + 0.5, 0.29, float(bottom), min(height, h.high + 0.14), wall.yaw))
-        if mesh:
-            room.shell.append(Item(h.kind, mesh, (h.width, t, h.high), x, y, 0, wall.yaw, "wall", role="shell"))
-        if h.kind == "door" or (h.kind == "passage" and mesh):
+            bottom = float(mesh.bounds[0][2]) if style.dressing == "curtains" else h.low - 0.03
+            keep(Box(*wall.at(h.u, 0.05), h.width + 0.5, 0.29, bottom, min(height, h.high + 0.14), wall.yaw))
+        elif h.kind == "door" or h.high < height - 0.15:
+            mesh = things.door(rng, h.width, h.high, t, room.trim, rim, leaf=h.kind == "door")
             for k in (-1, 1):
-                place = wall.at(h.u + k * (h.width + rim) / 2, 0.01)
-                room.layout.keep_free(Box(*place, rim + 0.02, 0.02, 0, h.high + rim, wall.yaw))
-            room.layout.keep_free(Box(*wall.at(h.u, 0.01), h.width, 0.02, h.high, h.high + rim, wall.yaw))
+                keep(Box(*wall.at(h.u + k * (h.width + rim) / 2), rim + 0.02, 0.05, 0, h.high + rim, wall.yaw))
+            keep(Box(*wall.at(h.u), h.width, 0.05, h.high, h.high + rim, wall.yaw))
+        if mesh:
+            room.add_shell(h.kind, mesh, *wall.at(h.u), wall.yaw)
     if solid.count:
-        mesh = solid.mesh()
-        room.shell.append(Item("wall", mesh, (wall.length, 0.02, height), wall.x, wall.y, 0, wall.yaw, "wall", role="shell"))
+        room.add_shell("wall", solid.mesh(), wall.x, wall.y, wall.yaw)
 
 
 def daylight(room: Room, rng: Rng) -> None:
     """Light of the sky through the windows, sometimes of the sun, and what fills the shadows."""
     day = 0.0 if room.night or not room.windows else rng.choice([1, 1, 2.5, 6])
-    tint = colour(rng, 0.6, rng.uniform(0, 0.25), 1) if rng.random() < 0.7 else colour(rng, 0.1, rng.uniform(0, 0.25), 1)
+    tint = colour(rng, rng.choice([0.6, 0.6, 0.1]), rng.uniform(0, 0.25), 1)
     room.ambient = rng.uniform(0.15, 0.8) * (1 + day * 0.4)
-    if not day:
-        return
-    for wall, h in room.windows:
-        aim = (*(np.array(wall.at(0, 1)) - wall.at(0)), 0.0)
-        size = (h.width * 0.92, (h.high - h.low) * 0.92)
-        place = (*wall.at(h.u, 0.03 - h.thick + 0.05), (h.low + h.high) / 2)
-        room.lights.append(Light("area", place, aim, size, 8 * day * np.pi * size[0] * size[1] * rng.uniform(0.5, 1), tint))
-    if rng.random() < 0.4:
+    for wall, h in room.windows if day else []:
+        size, aim = (h.width * 0.92, (h.high - h.low) * 0.92), np.subtract(wall.at(0, 1), wall.at(0))
+        place, watts = (*wall.at(h.u, 0.08 - h.thick), (h.low + h.high) / 2), 8 * day * np.pi * size[0] * size[1]
+        room.lights.append(Light("area", place, (*aim, 0.0), size, watts * rng.uniform(0.5, 1), tint))
+    if day and rng.random() < 0.4:
         wall, h = rng.choice(room.windows)
-        ahead = np.array(wall.at(0, 1)) - wall.at(0) + (rng.gauss(0, 0.5), rng.gauss(0, 0.5))
-        aim = (float(ahead[0]), float(ahead[1]), -rng.uniform(0.4, 1.3))
-        room.lights.append(Light("sun", (0, 0, 3), aim, (0.02, 0), 8 * day * rng.uniform(1.5, 6), colour(rng, 0.1, rng.uniform(0.05, 0.35), 1)))
+        aim = np.subtract(wall.at(0, 1), wall.at(0)) + (rng.gauss(0, 0.5), rng.gauss(0, 0.5))
+        sun = colour(rng, 0.1, rng.uniform(0.05, 0.35), 1)
+        beam = (*aim.tolist(), -rng.uniform(0.4, 1.3))
+        room.lights.append(Light("sun", (0, 0, 3), beam, (0.02, 0), 8 * day * rng.uniform(1.5, 6), sun))

@@ -118,7 +118,9 @@ class Scene:
                     paints = [materials.dye(paint, item.name, rng) for paint in paints]
                 data = meshes[id(item.mesh)] = self._mesh(item, paints)
             placed = bpy.data.objects.new(item.name, data)
-            placed.matrix_world = Matrix.LocRotScale((item.x, item.y, item.z), Matrix.Rotation(item.yaw, 3, "Z"), (item.scale,) * 3)
+            placed.matrix_world = Matrix.LocRotScale(
+                (item.x, item.y, item.z), Matrix.Rotation(item.yaw, 3, "Z"), (item.scale,) * 3
+            )
             placed.visible_shadow = item.role not in LAMPS
             self.scene.collection.objects.link(placed)
         for light in room.lights:

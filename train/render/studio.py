@@ -109,7 +109,12 @@ class Studio:
         fov = draw_lens(rng, *self.settings.fov)
         views = find_views(room, surfaces, cast, self.settings.views, fov, rng)
         height, width = self.settings.size
-        seconds = {"building": built - begin, "view search": time.process_time() - built, "rendering": 0.0, "developing": 0.0}
+        seconds = {
+            "building": built - begin,
+            "view search": time.process_time() - built,
+            "rendering": 0.0,
+            "developing": 0.0,
+        }
         return Built(room, surfaces, views, Camera.from_fov(width, height, fov), cast, seconds)
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:

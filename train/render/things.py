@@ -39,13 +39,15 @@ def fabric(rng: Rng) -> Paint:
     """Cloth: plain, woven or patterned."""
     pattern = rng.choice(["fabric", "carpet", "print", "print"])
     dye = colour(rng, rng.random(), rng.uniform(0, 0.75) ** 1.8, rng.uniform(0.2, 0.92))
-    return Paint(dye, f"{pattern}{rng.randrange(16 if pattern == 'print' else 4)}", rng.uniform(0.25, 0.9), 0.95, specular=0.05)
+    name = f"{pattern}{rng.randrange(16 if pattern == 'print' else 4)}"
+    return Paint(dye, name, rng.uniform(0.25, 0.9), 0.95, specular=0.05)
 
 
 def wood(rng: Rng) -> Paint:
     """Boards and furniture wood."""
     dye = colour(rng, rng.uniform(0.05, 0.1), rng.uniform(0.2, 0.7), rng.uniform(0.25, 0.85))
-    return Paint(dye, f"wood{rng.randrange(4)}", rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=rng.random() < 0.5)
+    turned_ = rng.random() < 0.5
+    return Paint(dye, f"wood{rng.randrange(4)}", rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=turned_)
 
 
 def books(rng: Rng, size: tuple, solid: Shape, at: tuple = (0, 0, 0), yaw: float = 0.0) -> None:
@@ -55,7 +57,8 @@ def books(rng: Rng, size: tuple, solid: Shape, at: tuple = (0, 0, 0), yaw: float
     while x < width / 2 - 0.012:
         thick = min(rng.uniform(0.012, 0.05), width / 2 - x)
         place = turned(np.array([x + thick / 2, depth * 0.04 * rng.random(), 0]), yaw) + at
-        solid.box(place, (thick * 0.96, depth * rng.uniform(0.75, 0.96), height * rng.uniform(0.65, 1)), ATLAS, yaw, any_tile(rng, COVERS))
+        sides = (thick * 0.96, depth * rng.uniform(0.75, 0.96), height * rng.uniform(0.65, 1))
+        solid.box(place, sides, ATLAS, yaw, any_tile(rng, COVERS))
         x += thick
 
 
@@ -73,25 +76,30 @@ def stack(rng: Rng, size: tuple, solid: Shape, at: tuple = (0, 0, 0), yaw: float
 
 def carton(rng: Rng, size: tuple, solid: Shape, at: tuple = (0, 0, 0), yaw: float = 0.0) -> None:
     """A packet or box, printed or plain."""
-    plain = Paint(colour(rng, rng.choice([0.08, 0.1, rng.random()]), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.9)), roughness=0.8)
-    solid.box(at, size, ATLAS if rng.random() < 0.6 else plain, yaw, any_tile(rng, COVERS, COVERS, PICTURES))
+    dye = colour(rng, rng.choice([0.08, 0.1, rng.random()]), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.9))
+    solid.box(
+        at,
+        size,
+        ATLAS if rng.random() < 0.6 else Paint(dye, roughness=0.8),
+        yaw,
+        any_tile(rng, COVERS, COVERS, PICTURES),
+    )
 
 
 def jars(rng: Rng, size: tuple, solid: Shape, at: tuple = (0, 0, 0), yaw: float = 0.0) -> None:
     """Bottles, tins and jars side by side."""
     width, depth, height = size
     radius = min(rng.uniform(0.025, 0.05), depth / 2 - 0.005, width / 2)
-    shades = [Paint(colour(rng, rng.random(), rng.uniform(0, 0.7), rng.uniform(0.2, 0.95)), roughness=rng.uniform(0.1, 0.6)) for _ in range(2)]
+    dyes = [colour(rng, rng.random(), rng.uniform(0, 0.7), rng.uniform(0.2, 0.95)) for _ in range(2)]
     count = max(1, int(width / (2.2 * radius)))
     for k in range(count):
-        x = -width / 2 + (k + 0.5) * width / count
+        x, tall, neck = ((k + 0.5) / count - 0.5) * width, height * rng.uniform(0.5, 1), rng.choice([1, 0.45])
         place = turned(np.array([x, rng.uniform(-1, 1) * (depth / 2 - radius) * 0.8, 0]), yaw) + at
-        tall = height * rng.uniform(0.5, 1)
-        profile = [(0.0, 0.0), (radius, 0.0), (radius, tall * 0.7), (radius * rng.choice([1, 0.45]), tall * 0.85), (radius * 0.4, tall), (0, tall)]
-        solid.grid(np.array(_lathe(profile)) + place, shades[k % 2])
+        profile = np.array([(0, 0), (1, 0), (1, 0.7), (neck, 0.85), (0.4, 1), (0, 1)]) * (radius, tall)
+        solid.grid(_lathe(profile) + place, Paint(dyes[k % 2], roughness=0.3))
 
 
-def _lathe(profile: list[tuple[float, float]], steps: int = 12) -> np.ndarray:
+def _lathe(profile, steps: int = 12) -> np.ndarray:
     """Turn a profile of (radius, height) about the vertical axis."""
     angles = np.linspace(0, 2 * math.pi, steps + 1)
     return np.array([[(r * math.cos(a), r * math.sin(a), z) for a in angles] for r, z in profile])
@@ -102,7 +110,8 @@ def standing_frame(rng: Rng, size: tuple, solid: Shape, at: tuple = (0, 0, 0), y
     width, _, height = size
     solid.box(at, (width, 0.02, height), rng.choice([DARK, METAL, WHITE]), yaw)
     loop = [(-0.42, 0.08), (0.42, 0.08), (0.42, 0.92), (-0.42, 0.92)]
-    solid.quad(turned(np.array([(u * width, -0.0112, v * height) for u, v in loop]), yaw) + at, ATLAS, tile(rng.choice(PICTURES)))
+    corners = np.array([(u * width, -0.0112, v * height) for u, v in loop])
+    solid.quad(turned(corners, yaw) + at, ATLAS, tile(rng.choice(PICTURES)))
 
 
 FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": standing_frame}
@@ -126,7 +135,7 @@ def small(rng: Rng) -> tuple[str, Mesh]:
     return name, filler(rng, "stack" if name == "papers" else name, size)
 
 
-def rack(rng: Rng, size: tuple[float, float, float], style: str, paint: Paint, back: bool = True, fill: float = 0.88) -> Mesh:
+def rack(rng: Rng, size: tuple[float, float, float], style: str, paint: Paint, back: bool = True) -> Mesh:
     """A set of shelves with its contents: style "books", "goods" or "mixed"."""
     (width, depth, height), solid, board = size, Shape(), 0.022
     for side in (-1, 1):
@@ -142,7 +151,7 @@ def rack(rng: Rng, size: tuple[float, float, float], style: str, paint: Paint, b
         x = -width / 2 + board + 0.01
         while level < count and x < width / 2 - board - 0.07:
             wide = min(rng.uniform(0.07, 0.45), width / 2 - board - x)
-            if rng.random() < fill:
+            if rng.random() < 0.88:
                 sides = (wide, depth * rng.uniform(0.6, 0.9), (step - board) * rng.uniform(0.5, 0.95))
                 FILLERS[rng.choice(kinds)](rng, sides, solid, (x + wide / 2, -depth * 0.04, z + board))
             x += wide + (0.1 if rng.random() < 0.1 else 0.003)
@@ -155,9 +164,9 @@ def wall_shelf(rng: Rng, width: float, depth: float, paint: Paint) -> Mesh:
     solid.box((0, 0, 0), (width, depth, 0.025), paint)
     x = -width / 2 + 0.04
     while x < width / 2 - 0.16:
-        wide = rng.uniform(0.1, 0.3)
-        wide = min(wide, width / 2 - 0.02 - x)
-        FILLERS[rng.choice([*FILLERS])](rng, (wide, depth * 0.8, rng.uniform(0.1, 0.26)), solid, (x + wide / 2, 0, 0.025))
+        wide = min(rng.uniform(0.1, 0.3), width / 2 - 0.02 - x)
+        sides = (wide, depth * 0.8, rng.uniform(0.1, 0.26))
+        FILLERS[rng.choice([*FILLERS])](rng, sides, solid, (x + wide / 2, 0, 0.025))
         x += wide + rng.uniform(0.01, 0.18)
     return solid.mesh()
 
@@ -166,7 +175,8 @@ def picture(rng: Rng, width: float, height: float) -> Mesh:
     """A framed picture or a bare poster; its back lies at y = 0."""
     solid, shown = Shape(), tile(rng.choice(rng.choice([PICTURES, PICTURES, PICTURES, COVERS, PAPERS])))
     rim, thick = (rng.uniform(0.012, 0.05), 0.028) if rng.random() < 0.65 else (0.0, 0.004)
-    solid.box((0, -thick / 2, 0), (width, thick, height), rng.choice([DARK, WHITE, METAL, wood(rng)]) if rim else WHITE)
+    frame = rng.choice([DARK, WHITE, METAL, wood(rng)]) if rim else WHITE
+    solid.box((0, -thick / 2, 0), (width, thick, height), frame)
     x, y = width / 2 - rim, -thick - 0.0012
     solid.quad([(-x, y, rim), (x, y, rim), (x, y, height - rim), (-x, y, height - rim)], ATLAS, shown)
     return solid.mesh()
@@ -176,7 +186,8 @@ def panel(width: float, height: float, rim: Paint, face: Paint) -> Mesh:
     """A board or mirror in a thin rim."""
     solid, x = Shape(), width / 2 - 0.03
     solid.box((0, -0.0125, 0), (width, 0.025, height), rim)
-    solid.quad([(-x, -0.0262, 0.03), (x, -0.0262, 0.03), (x, -0.0262, height - 0.03), (-x, -0.0262, height - 0.03)], face)
+    y, low, high = -0.0262, 0.03, height - 0.03
+    solid.quad([(-x, y, low), (x, y, low), (x, y, high), (-x, y, high)], face)
     return solid.mesh()
 
 
@@ -195,21 +206,19 @@ def monitor(rng: Rng, glow: float) -> Mesh:
 
 def laptop(rng: Rng, glow: float) -> Mesh:
     """An open laptop."""
-    solid, width = Shape(), rng.uniform(0.3, 0.38)
-    depth, body, lean = width * 0.66, rng.choice([DARK, METAL, METAL, WHITE]), rng.uniform(0.1, 0.5)
-    solid.box((0, 0, 0), (width, depth, 0.016), body)
-    solid.quad([(x, y, 0.0165) for x, y in ((-width * 0.44, -depth * 0.1), (width * 0.44, -depth * 0.1), (width * 0.44, depth * 0.42), (-width * 0.44, depth * 0.42))], DARK)  # fmt: skip
-    c, s = math.cos(lean), math.sin(lean)
+    solid, x, lean, body = Shape(), rng.uniform(0.15, 0.19), rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
+    deep, c, s = x * 1.32, math.cos(lean), math.sin(lean)
+    solid.box((0, 0, 0), (2 * x, deep, 0.016), body)
+    keys = [(-0.88, -0.1), (0.88, -0.1), (0.88, 0.42), (-0.88, 0.42)]
+    solid.quad([(u * x, v * deep, 0.0165) for u, v in keys], DARK)
 
-    def lid(u: float, v: float, off: float) -> tuple[float, float, float]:
-        return u * width, depth / 2 - 0.01 + v * depth * s - off * c, 0.018 + v * depth * c + off * s
+    def lid(rim: float, low: float, high: float, off: float) -> list[tuple[float, float, float]]:
+        corners = [(-rim, low), (rim, low), (rim, high), (-rim, high)]
+        return [(u * x, deep / 2 - 0.01 + v * deep * s - off * c, 0.018 + v * deep * c + off * s) for u, v in corners]
 
-    for off, rim, paint, shown in ((0.0, 0.5, body, 0), (0.004, 0.475, ATLAS._replace(glow=glow, roughness=0.2), 1)):
-        low, high = (0.0, 1.0) if not shown else (0.05, 0.96)
-        front = [lid(-rim, low, off), lid(rim, low, off), lid(rim, high, off), lid(-rim, high, off)]
-        solid.quad(front, paint, tile(rng.choice(SCREENS)) if shown else (0, 0, 1, 1))
-        if not shown:
-            solid.quad([lid(-rim, low, -0.006), lid(rim, low, -0.006), lid(rim, high, -0.006), lid(-rim, high, -0.006)], paint)
+    for off in (0.0, -0.006):
+        solid.quad(lid(1, 0, 1, off), body)
+    solid.quad(lid(0.95, 0.05, 0.96, 0.004), ATLAS._replace(glow=glow, roughness=0.2), tile(rng.choice(SCREENS)))
     return solid.mesh()
 
 
@@ -247,7 +256,8 @@ def heap(rng: Rng, radius: float, height: float, paint: Paint) -> Mesh:
     wobble = 1 + 0.1 * waves(rng, (n, n))
     z = np.maximum(height * 0.8 * bulge, 0.004)
     z[[0, -1]], z[:, [0, -1]] = 0, 0
-    points = np.stack([np.clip(u * wobble, -1, 1) * radius, np.clip(v * wobble, -1, 1) * radius, np.minimum(z, height)], -1)
+    x, y = (np.clip(side * wobble, -1, 1) * radius for side in (u, v))
+    points = np.stack([x, y, np.minimum(z, height)], -1)
     solid.grid(points, paint)
     return solid.mesh()
 
@@ -269,7 +279,8 @@ def cushion(rng: Rng, size: tuple[float, float, float], lean: float, paint: Pain
     return solid.mesh()
 
 
-def drape(rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: float, thick: float, hang: float, paint: Paint) -> Mesh | None:
+def drape(rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: float, thick: float, hang: float,
+          paint: Paint) -> Mesh | None:  # fmt: skip
     """A cloth that lies on the highest surfaces of a thing and hangs over its edges.
 
     Args:
@@ -306,64 +317,55 @@ def drape(rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: f
     return solid.mesh()
 
 
-def window(rng: Rng, width: float, height: float, thick: float, low: float, pane: Paint, trim: Paint, dressing: str, cloth: Paint) -> Mesh:
-    """A window with its frame, sill and curtains or blind; the wall's inner face is y = 0, the pane lies `thick` behind.
+def window(rng: Rng, hole, trim: Paint, dressing: str, cloth: Paint, pane: Paint) -> Mesh:
+    """A window with its frame, sill and curtains or blind; the wall's inner face is y = 0, the pane lies behind it.
 
     Args:
         rng: decides the bars and the folds.
-        width, height: of the opening.
-        thick: of the wall.
-        low: height of the sill above the floor; the mesh begins there, or at the floor with long curtains.
-        pane, trim, cloth: paints.
+        hole: the `train.render.layout.Opening`; the mesh is as high above the floor.
+        trim, cloth, pane: paints.
         dressing: "curtains", "blind" or "none".
     """
-    solid, x, bar = Shape(), width / 2, rng.uniform(0.035, 0.07)
-    solid.quad([(-x, thick, low), (x, thick, low), (x, thick, low + height), (-x, thick, low + height)], pane)
-    uprights = [-x + bar / 2, *(x * (2 * (k + 1) / (n + 1) - 1) for n in [rng.choice([0, 1, 1, 2])] for k in range(n)), x - bar / 2]
-    levels = [low, low + height - bar, *([low + height / 2] if rng.random() < 0.4 else [])]
-    for u in uprights:
-        solid.box((u, thick - 0.025, low), (bar, 0.04, height), trim)
-    for z in levels:
-        solid.box((0, thick - 0.025, z), (width - 2 * bar, 0.036, bar), trim)
+    solid, x, thick, low, high, bar = Shape(), hole.width / 2, hole.thick, hole.low, hole.high, rng.uniform(0.035, 0.07)
+    solid.quad([(-x, thick, low), (x, thick, low), (x, thick, high), (-x, thick, high)], pane)
+    middles = rng.choice([(), (0,), (0,), (-1 / 3, 1 / 3)])
+    for u in (bar / 2 - x, *(x * k for k in middles), x - bar / 2):
+        solid.box((u, thick - 0.025, low), (bar, 0.04, high - low), trim)
+    for z in (low, high - bar, *[(low + high) / 2][: rng.random() < 0.4]):
+        solid.box((0, thick - 0.025, z), (hole.width - 2 * bar, 0.036, bar), trim)
     if low > 0.4:
-        solid.box((0, -0.02, low - 0.03), (width + 0.1, 0.1, 0.03), trim)
+        solid.box((0, -0.02, low - 0.03), (hole.width + 0.1, 0.1, 0.03), trim)
     if dressing == "curtains":
-        bottom, open_ = (0.03 if low < 0.5 or rng.random() < 0.6 else low - 0.12), rng.uniform(0.15, 0.5)
+        bottom, u = 0.03 if low < 0.5 or rng.random() < 0.6 else low - 0.12, np.linspace(0, 1, 40)
         for side in (-1, 1):
-            wide = width * open_ * rng.uniform(0.8, 1.2)
-            u = np.linspace(0, 1, 40)
-            fold = rng.uniform(0.015, 0.035) * np.sin(2 * math.pi * u * wide / rng.uniform(0.07, 0.13) + rng.uniform(0, 6))
-            rows = [np.stack([side * (x + 0.12 - wide * u), -0.09 + fold * k, np.full(40, z)], 1) for z, k in ((bottom, 1), (1.2, 0.9), (low + height + 0.1, 0.7))]
-            sheet = np.stack(rows)
-            solid.grid(sheet if side < 0 else sheet[:, ::-1], cloth)
-        solid.box((0, -0.0875, low + height + 0.1), (width + 0.5, 0.025, 0.025), METAL)
+            wide, folds = hole.width * rng.uniform(0.15, 0.5), rng.uniform(0.07, 0.13)
+            fold = rng.uniform(0.015, 0.035) * np.sin(2 * math.pi * u * wide / folds + rng.uniform(0, 6))
+            x_, levels = side * (x + 0.12 - wide * u), ((bottom, 1), (1.2, 0.9), (high + 0.1, 0.7))
+            sheet = np.stack([np.stack([x_, -0.09 + fold * k, np.full(40, z)], 1) for z, k in levels])
+            solid.grid(sheet[:, ::-side], cloth)
+        solid.box((0, -0.0875, high + 0.1), (hole.width + 0.5, 0.025, 0.025), METAL)
     elif dressing == "blind":
         pitch, tilt = rng.uniform(0.03, 0.06), rng.uniform(0.1, 1.2)
-        y, z = pitch / 2 * math.cos(tilt), pitch / 2 * math.sin(tilt)
-        for h in np.arange(low + height * rng.uniform(0.0, 0.85), low + height - 0.02, pitch):
-            solid.quad([(-x + 0.01, thick - 0.075 - y, h - z), (x - 0.01, thick - 0.075 - y, h - z), (x - 0.01, thick - 0.075 + y, h + z), (-x + 0.01, thick - 0.075 + y, h + z)], WHITE)  # fmt: skip
+        x, y, z = x - 0.01, pitch / 2 * math.cos(tilt), pitch / 2 * math.sin(tilt)
+        for h in np.arange(low + (high - low) * rng.uniform(0.0, 0.85), high - 0.02, pitch):
+            near, far, down, up = thick - 0.075 - y, thick - 0.075 + y, h - z, h + z
+            solid.quad([(-x, near, down), (x, near, down), (x, far, up), (-x, far, up)], WHITE)
     return solid.mesh()
 
 
-def casing(width: float, low: float, high: float, trim: Paint, rim: float) -> Shape:
-    """The trim around an opening, on the wall's face."""
-    solid = Shape()
-    for side in (-1, 1):
-        solid.box((side * (width + rim) / 2, -0.009, low), (rim, 0.018, high - low), trim)
-    solid.box((0, -0.009, high), (width + 2 * rim, 0.018, rim), trim)
-    return solid
-
-
-def door(rng: Rng, width: float, height: float, thick: float, trim: Paint, rim: float) -> Mesh:
-    """A closed door in its frame."""
-    solid = casing(width, 0, height, trim, rim)
-    leaf = rng.choice([WHITE, wood(rng), wood(rng), DARK])
-    solid.box((0, thick + 0.02, 0), (width, 0.04, height), leaf)
-    for low, high in rng.choice([[], [(0.2, 0.9), (1.1, 1.85)], [(0.2, 1.85)]]):
-        solid.box((0, thick - 0.004, low), (width - 0.24, 0.008, high - low), leaf)
-    side = rng.choice([-1, 1])
-    solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.02, 0.024), METAL)
-    solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
+def door(rng: Rng, width: float, height: float, thick: float, trim: Paint, rim: float, leaf: bool) -> Mesh:
+    """The trim around a doorway, with a closed door in it if it has a leaf."""
+    solid, side = Shape(), rng.choice([-1, 1])
+    for k in (-1, 1):
+        solid.box((k * (width + rim) / 2, -0.009, 0), (rim, 0.018, height), trim)
+    solid.box((0, -0.009, height), (width + 2 * rim, 0.018, rim), trim)
+    if leaf:
+        paint = rng.choice([WHITE, wood(rng), wood(rng), DARK])
+        solid.box((0, thick + 0.02, 0), (width, 0.04, height), paint)
+        for low, high in rng.choice([[], [(0.2, 0.9), (1.1, 1.85)], [(0.2, 1.85)]]):
+            solid.box((0, thick - 0.004, low), (width - 0.24, 0.008, high - low), paint)
+        solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.02, 0.024), METAL)
+        solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
     return solid.mesh()
 
 
