@@ -220,34 +220,34 @@ def read_libraries(paths: Iterable[Path]) -> list[Model]:
     return models
 
 
+SHAPES = {  # of primitives; all others are boxes
+    "bed": "bed", "bunk": "bed", "sofa": "sofa", "corner sofa": "sofa", "armchair": "sofa", "toilet": "sofa", "chair": "chair",
+    "office chair": "chair", "coffee table": "table", "table": "table", "small table": "table", "desk": "table",
+    "stool": "table", "bookcase": "shelves", "office cabinet": "shelves", "floor lamp": "lamp", "table lamp": "lamp",
+    "plant": "lamp", "small plant": "lamp",
+}  # fmt: skip
+USUAL = {  # width, depth and height in metres of primitives whose rule leaves them open
+    "bunk": (0.95, 2.0, 1.5), "crib": (0.7, 1.2, 0.8), "bedside": (0.45, 0.4, 0.5), "wardrobe": (1.2, 0.6, 2.0),
+    "chest": (1.0, 0.45, 0.85), "coffee table": (1.1, 0.6, 0.42), "stool": (0.4, 0.4, 0.75), "office chair": (0.55, 0.55, 0.95),
+    "tv": (1.0, 0.12, 0.6), "bookcase": (0.9, 0.32, 1.9), "piano": (1.4, 0.55, 1.2), "fireplace": (1.2, 0.35, 1.1),
+    "table lamp": (0.28, 0.28, 0.45), "ceiling lamp": (0.3, 0.3, 0.12), "sink": (0.9, 0.6, 0.9), "fridge": (0.6, 0.62, 1.8),
+    "island": (1.2, 0.8, 0.9), "washer": (0.6, 0.6, 0.85), "toilet": (0.4, 0.6, 0.75), "basin": (0.6, 0.45, 0.85),
+    "shower": (0.9, 0.9, 2.0), "towel rail": (0.5, 0.08, 0.4), "filing": (0.4, 0.55, 0.7), "office cabinet": (1.0, 0.45, 1.6),
+    "cooler": (0.3, 0.3, 1.2), "computer": (0.34, 0.24, 0.03), "wall unit": (0.6, 0.2, 0.3), "cellar": (0.6, 0.6, 0.6),
+    "gym": (0.7, 1.5, 0.9), "floor thing": (0.4, 0.3, 0.3), "thing": (0.14, 0.1, 0.12), "kitchen thing": (0.1, 0.1, 0.18),
+    "office thing": (0.2, 0.15, 0.06), "bath thing": (0.07, 0.07, 0.16),
+}  # fmt: skip
+
+
 def primitives() -> list[Model]:
     """Boxes and simple shapes for every role, for tests and for rooms without a furniture library."""
-    library = Library("primitives", "none needed", None)
-    shapes = {
-        "bed": ("bed", (1.5, 2.0, 0.9)), "bunk": ("bed", (0.95, 2.0, 1.5)), "crib": ("box", (0.7, 1.2, 0.8)),
-        "bedside": ("box", (0.45, 0.4, 0.5)), "wardrobe": ("box", (1.2, 0.6, 2.0)), "chest": ("box", (1.0, 0.45, 0.85)),
-        "sofa": ("sofa", (1.9, 0.85, 0.8)), "corner sofa": ("sofa", (2.3, 1.3, 0.8)), "armchair": ("sofa", (0.8, 0.8, 0.85)),
-        "coffee table": ("table", (1.1, 0.6, 0.42)), "table": ("table", (1.5, 0.9, 0.75)),
-        "small table": ("table", (0.7, 0.7, 0.72)), "chair": ("chair", (0.45, 0.5, 0.9)), "stool": ("table", (0.4, 0.4, 0.75)),
-        "office chair": ("chair", (0.55, 0.55, 0.95)), "desk": ("table", (1.4, 0.7, 0.74)), "tv stand": ("box", (1.3, 0.4, 0.5)),
-        "tv": ("box", (1.0, 0.12, 0.6)), "bookcase": ("shelves", (0.9, 0.32, 1.9)), "piano": ("box", (1.4, 0.55, 1.2)),
-        "fireplace": ("box", (1.2, 0.35, 1.1)), "floor lamp": ("lamp", (0.4, 0.4, 1.5)), "table lamp": ("lamp", (0.28, 0.28, 0.45)),
-        "ceiling lamp": ("box", (0.3, 0.3, 0.12)), "plant": ("lamp", (0.5, 0.5, 1.1)), "small plant": ("lamp", (0.2, 0.2, 0.35)),
-        "base cabinet": ("box", (0.6, 0.6, 0.88)), "cooker": ("box", (0.6, 0.6, 0.87)), "sink": ("box", (0.9, 0.6, 0.9)),
-        "wall cabinet": ("box", (0.6, 0.35, 0.7)), "fridge": ("box", (0.6, 0.62, 1.8)), "island": ("box", (1.2, 0.8, 0.9)),
-        "washer": ("box", (0.6, 0.6, 0.85)), "toilet": ("sofa", (0.4, 0.6, 0.75)), "basin": ("box", (0.6, 0.45, 0.85)),
-        "bath": ("box", (1.7, 0.75, 0.55)), "shower": ("box", (0.9, 0.9, 2.0)), "towel rail": ("box", (0.5, 0.08, 0.4)),
-        "filing": ("box", (0.4, 0.55, 0.7)), "office cabinet": ("shelves", (1.0, 0.45, 1.6)), "cooler": ("box", (0.3, 0.3, 1.2)),
-        "computer": ("box", (0.34, 0.24, 0.03)), "radiator": ("box", (1.0, 0.1, 0.6)), "wall unit": ("box", (0.6, 0.2, 0.3)),
-        "cellar": ("box", (0.6, 0.6, 0.6)), "gym": ("box", (0.7, 1.5, 0.9)), "bike": ("box", (0.4, 1.5, 0.9)),
-        "floor thing": ("box", (0.4, 0.3, 0.3)), "thing": ("box", (0.14, 0.1, 0.12)), "kitchen thing": ("box", (0.1, 0.1, 0.18)),
-        "office thing": ("box", (0.2, 0.15, 0.06)), "bath thing": ("box", (0.07, 0.07, 0.16)),
-    }  # fmt: skip
-    return [
-        Model(role, "", tuple(side * k for side in size), library, shape, "", (), role)
-        for role, (shape, size) in shapes.items()
-        for k in (0.92, 1.0)
-    ]
+    library, models = Library("primitives", "none needed", None), []
+    for role in (*RULES, *dict.fromkeys(SMALL.values())):
+        size = USUAL.get(role) or tuple((low + high) / 2 for low, high in RULES[role][2:])
+        for k in (0.92, 1.0):
+            scaled = tuple(side * k for side in size)
+            models.append(Model(role, "", scaled, library, SHAPES.get(role, "box"), role=role))
+    return models
 
 
 def by_role(models: Iterable[Model]) -> dict[str, list[Model]]:

@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,14 @@ def claimed(output: Path, name: str) -> Iterator[Path | None]:
                 Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def write_room(folder: Path, frames: Iterable, camera: Camera, about: Callable[[list], dict[str, Any]]) -> int:
+def write_room(folder: Path, frames: Iterable, camera: Camera, about: dict[str, Any]) -> int:
     """Write the frames of a room, its camera and room.json.
 
     Args:
         folder: empty.
         frames: `train.render.studio.Frame`s, rendered while they are written.
         camera: of all of them.
-        about: called with the frames' views when all are written; the contents of room.json.
+        about: the contents of room.json, written when all frames are; their views are added.
 
     Returns:
         The number of frames.
@@ -76,15 +76,15 @@ def write_room(folder: Path, frames: Iterable, camera: Camera, about: Callable[[
         write_atomically(folder / f"{number:03d}.jpg", frame.jpeg)
         with finished_or_absent(folder / f"{number:03d}.png") as place:
             write_png(place, frame.depth, {})
-        views.append(frame.view)
+        views.append(frame.view._asdict())
     write_json(folder / CAMERA_FILE, camera._asdict())
-    write_json(folder / ROOM_FILE, about(views))
+    write_json(folder / ROOM_FILE, about | {"views": views})
     return len(views)
 
 
-def finished(output: Path, seed: int, numbers: Iterable[int]) -> int:
-    """How many of the rooms of a seed are finished."""
-    return sum((output / room_name(seed, number)).is_dir() for number in numbers)
+def finished(output: Path, names: Iterable[str]) -> int:
+    """How many of these rooms are finished."""
+    return sum((output / name).is_dir() for name in names)
 
 
 def write_origin(output: Path, libraries: Iterable[Library], pictures: Origin | None) -> Origin:

@@ -133,6 +133,19 @@ class Studio:
             if jpeg:
                 yield Frame(view, jpeg, depth, look)
 
+    def room(self, number: int) -> tuple[Iterator[Frame], Camera, dict[str, Any]]:
+        """Build a room: its frames, rendered as they are asked for, their camera, and what room.json states."""
+        built = self.build(number)
+        models = {item.model for item in built.room.layout.items}
+        models = {(m.library.name, m.library.licence, m.creator, m.name) for m in models if m}
+        about = {
+            "kind": built.room.kind, "seed": self.settings.seed, "number": number, "night": built.room.night,
+            "fov_deg": built.camera.horizontal_fov_deg, "lights": len(built.room.lights),
+            "things": len(built.room.layout.items), "cpu_s": built.seconds,
+            "models": [dict(zip(("library", "licence", "creator", "name"), m, strict=True)) for m in sorted(models)],
+        }  # fmt: skip
+        return self.frames(number, built), built.camera, about
+
 
 def exact_depth(built: Built, view: View, size: tuple[int, int]) -> np.ndarray:
     """Depth along the axis at the pixel centres, (H, W) metres: plane of the triangle that each centre's ray hits."""

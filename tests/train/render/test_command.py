@@ -21,6 +21,7 @@ from depth_unet import Camera, RgbdFolder
 from depth_unet.data.origin import Origin, read_origin
 from train.render import folder
 from train.render.__main__ import main
+from train.render.camera import View
 from train.render.catalogue import Library
 
 ROOT = Path(__file__).parents[3]
@@ -31,13 +32,13 @@ needs_bpy = pytest.mark.skipif(not HAS_BPY, reason="bpy is not installed")
 class FakeFrame:
     """As much of a frame as the folder needs."""
 
-    jpeg, view = b"jpeg", (1, 2)
+    jpeg, view = b"jpeg", View((0, 0, 1), 0, 0, 0, 60, "standing")
     depth = np.full((4, 6), 1.2345)
 
 
 def write(place: Path, models: tuple = ()) -> int:
     about = {"models": [dict(zip(("library", "licence", "creator", "name"), m, strict=True)) for m in models]}
-    return folder.write_room(place, [FakeFrame(), FakeFrame()], Camera.from_fov(6, 4, 60), lambda views: {"views": views, **about})
+    return folder.write_room(place, [FakeFrame(), FakeFrame()], Camera.from_fov(6, 4, 60), about)
 
 
 def test_a_room_appears_when_it_is_finished(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_room_appears_when_it_is_finished(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["0-00000"]
     with folder.claimed(tmp_path, "0-00000") as place:
         assert place is None
-    assert folder.finished(tmp_path, 0, range(3)) == 1
+    assert folder.finished(tmp_path, ["0-00000", "0-00001"]) == 1
 
 
 def test_a_failed_room_leaves_nothing(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_many_claims_at_once_give_each_room_to_one(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(taken) == list(range(8)) and folder.finished(tmp_path, 0, range(8)) == 8
+    assert sorted(taken) == list(range(8)) and folder.finished(tmp_path, [f"0-{number:05d}" for number in range(8)]) == 8
 
 
 def test_origin_takes_the_strictest_terms(tmp_path: Path) -> None:
