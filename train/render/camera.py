@@ -162,66 +162,51 @@ def _stands(layout: Layout, zone: Zone, x: float, y: float, z: float, reach: flo
 
 def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View | None:
     """A camera of a kind, or None if it is nowhere near where a person can stand."""
+    between, placed = rng.uniform, layout.items
     zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
-    roll, placed = (
-        math.radians(min(8, max(-8, rng.gauss(0, 2)))),
-        [item for item in layout.items if item.role != "shell"],
-    )
+    pools = {
+        "standing": placed,
+        "bent": [item for item in placed if item.role in TABLES and item.z < 0.1],
+        "front": [item for item in placed if item.role == "screen"],
+        "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and item.size[0] > 0.3],
+    }
+    if kind == "front" and (not pools[kind] or rng.random() < 0.3):
+        pools[kind] = [item for item in placed if item.role in FRONTS and item.z < 0.1]
+    if not pools[kind]:
+        return None
+    target = rng.choice(pools[kind])
+    (width, depth, height), reach, highest = target.size, 0.3, 10
     if kind == "standing":
-        x, y = rng.uniform(zone.x0 + 0.2, zone.x1 - 0.2), rng.uniform(zone.y0 + 0.2, zone.y1 - 0.2)
-        z, reach = min(1.8, max(0.8, rng.gauss(1.38, 0.22))), 0.3
-        if placed and rng.random() < 0.75:
-            target = rng.choice(placed)
-            aim = target.x + rng.gauss(0, 0.3), target.y + rng.gauss(0, 0.3)
-        else:
-            aim = rng.uniform(zone.x0, zone.x1), rng.uniform(zone.y0, zone.y1)
-        pitch = math.radians(min(10, max(-35, rng.gauss(-12, 9))))
+        x, y = between(zone.x0 + 0.2, zone.x1 - 0.2), between(zone.y0 + 0.2, zone.y1 - 0.2)
+        aim = target.x + rng.gauss(0, 0.4), target.y + rng.gauss(0, 0.4)
+        z, pitch = min(1.8, max(0.8, rng.gauss(1.38, 0.22))), math.radians(max(-35, rng.gauss(-12, 9)))
     else:
-        screens = [item for item in placed if item.role == "screen"]
-        pool = {
-            "bent": [item for item in placed if item.role in TABLES and item.z < 0.1],
-            "front": screens
-            if screens and rng.random() < 0.7
-            else [item for item in placed if item.role in FRONTS and item.z < 0.1],
-            "single": [
-                item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and max(item.size[:2]) > 0.3
-            ],
-        }[kind]
-        if not pool:
-            return None
-        target = rng.choice(pool)
-        width, depth, height = target.size
         if kind == "front":
-            gap = rng.uniform(0.4, 1.05)
-            x, y = target.at(rng.gauss(0, 0.15) + rng.uniform(-0.3, 0.3) * (width > 0.7) * width, -depth / 2 - gap)
-            middle = target.z + height * (rng.uniform(0.4, 0.6) if target.role == "screen" else rng.uniform(0.15, 0.9))
-            aim_u = rng.gauss(0, 0.06) if target.role == "screen" else rng.uniform(-0.3, 0.3) * width
-            aim, z, reach = target.at(aim_u, -depth / 2), min(1.75, max(0.6, middle + rng.uniform(-0.1, 0.4))), 0.6
+            screen, reach, highest = target.role == "screen", 0.6, 5
+            u, share = (rng.gauss(0, 0.06), 0.5) if screen else (between(-0.3, 0.3) * width, between(0.15, 0.9))
+            (x, y), aim = target.at(u + rng.gauss(0, 0.15), -depth / 2 - between(0.4, 1.05)), target.at(u, -depth / 2)
+            middle = target.z + height * share
+            z = middle + between(-0.1, 0.4)
         elif kind == "bent":
-            gap, side = rng.uniform(0.0, 0.45), rng.uniform(-0.5, 0.5) * width
-            edge = -depth / 2 - gap if rng.random() < 0.75 else rng.uniform(-0.5, 0.5) * depth
-            x, y = target.at(side, edge)
-            shelf = target.size[2] > 1.15
-            middle = target.z + (height if not shelf else height * rng.uniform(0.2, 0.8))
-            z, reach = (
-                min(1.8, max(0.55, middle + (rng.uniform(0.3, 0.8) if not shelf else rng.uniform(0.0, 0.4)))),
-                0.75,
+            shelf, reach, highest = height > 1.15, 0.75, 0
+            v = -depth / 2 - (between(0.4, 0.9) if shelf else between(0, 0.45))
+            x, y = target.at(
+                between(-0.5, 0.5) * width, v if shelf or rng.random() < 0.75 else between(-0.5, 0.5) * depth
             )
-            if shelf:
-                x, y = target.at(side, -depth / 2 - rng.uniform(0.4, 0.9))
-            aim = target.at(rng.uniform(-0.35, 0.35) * width, rng.uniform(-0.25, 0.4) * depth)
+            aim = target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth)
+            middle = target.z + height * (between(0.2, 0.8) if shelf else 1)
+            z = middle + (between(0.0, 0.4) if shelf else between(0.3, 0.8))
         else:
-            angle, away = rng.uniform(0, 2 * math.pi), rng.uniform(0.9, 1.9) + max(width, depth) / 2
+            angle, away = between(0, 2 * math.pi), between(0.9, 1.9) + max(width, depth) / 2
             x, y = target.x + away * math.cos(angle), target.y + away * math.sin(angle)
-            aim, middle, z, reach = (target.x, target.y), height * rng.uniform(0.2, 0.9), rng.uniform(1.0, 1.75), 0.3
-        pitch = math.atan2(middle - z, max(0.05, math.hypot(aim[0] - x, aim[1] - y)))
-        pitch = max(
-            math.radians(-75), min(math.radians(10 if kind == "single" else 5 if kind == "front" else 0), pitch)
-        )
+            aim, middle, z = (target.x, target.y), height * between(0.2, 0.9), between(1.0, 1.75)
+        z = min(1.8, max(0.55, z))
+        pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
     zone = next((other for other in layout.zones if other.holds(x, y)), None)
     if zone is None or not _stands(layout, zone, x, y, z, reach):
         return None
-    return View((x, y, z), math.atan2(aim[1] - y, aim[0] - x), pitch, roll, fov_deg, kind)
+    yaw, roll = math.atan2(aim[1] - y, aim[0] - x), math.radians(min(8, max(-8, rng.gauss(0, 2))))
+    return View((x, y, z), yaw, min(math.radians(highest), pitch), roll, fov_deg, kind)
 
 
 def draw_lens(rng: random.Random, narrowest: float = 50, widest: float = 85) -> float:

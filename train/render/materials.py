@@ -3,7 +3,7 @@
 import colorsys
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,8 +13,11 @@ from PIL import Image
 from train.render.mesh import Paint
 from train.render.things import COVERS, PAPERS, PICTURES, SCREENS, Rng, colour
 
+Noise = Callable[..., np.ndarray]  # (power, stretch) -> (SIDE, SIDE)
 SIDE = 512  # pixels of a texture
+Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
 TILE = 160  # pixels of a tile of the atlas
+HUES = [0.06, 0.08, 0.1, 0.6]
 CLOTH = re.compile(r"(?i)sofa|couch|armchair|bed\b|futon|puff|curtain|chair|towel|cushion|ottoman")
 
 
@@ -29,87 +32,79 @@ def noise(
     return field / field.std()
 
 
+def _grain(n: Noise) -> np.ndarray:
+    return n(1.1, (1, 12)) + 0.5 * n(0.5, (1, 25)) + 0.8 * np.sin(8 * n(2.2, (1, 5)))
+
+
+TONES: dict[str, Callable[[Noise, int], np.ndarray]] = {  # of (noise, variant)
+    "plaster": lambda n, k: 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2),
+    "concrete": lambda n, k: 0.03 * n(1.3) + 0.03 * n(0.2),
+    "carpet": lambda n, k: (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5),
+    "fabric": lambda n, k: 0.06 * np.sin((250 + 157 * k) * X) * np.sin((250 + 157 * k) * Y) + 0.04 * n(0.4) + 0.03 * n(1.5),
+    "wood": lambda n, k: 0.055 * _grain(n),
+    "marble": lambda n, k: -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5),
+    "terrazzo": lambda n, k: 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2),
+    "acoustic": lambda n, k: np.where((X * 2 % 1 < 0.02) | (Y * 2 % 1 < 0.02), -0.18, 0.015 * n(0.2) - 0.18 * (n(0.5) > 1.8)),
+}  # fmt: skip
+
+
 @lru_cache(maxsize=128)
 def texture(name: str) -> np.ndarray:
     """A texture that repeats at its borders, (512, 512, 3) uint8, of mean 0.8 so that a colour can be multiplied.
 
     Args:
-        name: plaster, concrete, carpet, fabric, wood, planks, tile, marble, terrazzo, acoustic, brick (0 to 3) or
-            print (0 to 15), with the number appended.
+        name: one of `TONES`, planks, tile, brick (0 to 3) or print (0 to 15), with the number appended.
     """
     kind, number = re.fullmatch(r"([a-z]+)(\d+)", name).groups()
     k, values = int(number), np.random.default_rng([int(number), *kind.encode()])
-    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
 
     def n(power: float, stretch: tuple[float, float] = (1, 1)) -> np.ndarray:
         return noise(values, power, stretch)
 
-    if kind in ("wood", "planks"):
-        grain = n(1.1, (1, 12)) + 0.5 * n(0.5, (1, 25)) + 0.8 * np.sin(8 * n(2.2, (1, 5)))
-    if kind == "plaster":
-        tone = 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2)
-    elif kind == "concrete":
-        tone = 0.03 * n(1.3) + 0.03 * n(0.2)
-    elif kind == "carpet":
-        tone = (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5)
-    elif kind == "fabric":
-        threads = 40 + 25 * k
-        tone = 0.06 * np.sin(2 * np.pi * threads * x) * np.sin(2 * np.pi * threads * y) + 0.04 * n(0.4) + 0.03 * n(1.5)
-    elif kind == "wood":
-        tone = 0.055 * grain
-    elif kind == "planks":
-        rows = (6, 8, 5, 11)[k]
-        row = (y * rows).astype(int)
-        length = x * (2 + k % 2) + values.random(rows)[row]
-        tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)]
-        tone = (
-            tone
-            + 0.04 * np.roll(grain, SIDE // 3, 1)
-            + 0.02 * grain[(row * 97 + np.arange(SIDE)[:, None]) % SIDE, np.arange(SIDE)]
-        )
-        tone[((y * rows) % 1 < 0.02) | (length % 1 < 0.006)] -= 0.3
-    elif kind in ("tile", "brick"):
-        columns, rows = ((2, 2), (4, 4), (2, 4), (8, 8))[k] if kind == "tile" else (4, 12)
-        shift = 0.5 * ((y * rows).astype(int) % 2) if kind == "brick" or k == 2 else 0.0
-        u, v = (x * columns + shift), y * rows
-        tone = (0.03 if kind == "tile" else 0.06) * values.standard_normal((rows, columns + 1))[
-            v.astype(int), u.astype(int) % columns
-        ]
-        tone = tone + (0.012 * n(1) if kind == "tile" else 0.04 * n(0.5)) + 0.03 * n(1.7) * (k % 2)
-        joint = 0.006 * max(columns, rows) + 0.006 if kind == "tile" else 0.05
-        tone[
-            (u % 1 < joint * columns / max(columns, rows) * (1 if kind == "tile" else 0.4))
-            | (v % 1 < joint * rows / max(columns, rows) * (1 if kind == "tile" else 2))
-        ] = 0.12 if kind == "brick" or k % 3 == 0 else -0.28
-    elif kind == "marble":
-        tone = -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5)
-    elif kind == "terrazzo":
-        tone = 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2)
-    elif kind == "acoustic":
-        tone = -0.18 * (n(0.5) > 1.8) + 0.015 * n(0.2)
-        tone[((x * 2) % 1 < 0.02) | ((y * 2) % 1 < 0.02)] = -0.18
-    elif kind == "print":
-        return _as_bytes(_print(values, k, x, y))
+    if kind == "print":
+        return _as_bytes(_print(values, k))
+    if kind == "planks":
+        rows, grain = (6, 8, 5, 11)[k], _grain(n)
+        row = (Y * rows).astype(int)
+        length = X * (2 + k % 2) + values.random(rows)[row]
+        tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)] + 0.05 * grain
+        tone[(Y * rows % 1 < 0.02) | (length % 1 < 0.006)] -= 0.3
+    elif kind == "tile":
+        tone = _bricks(values, ((2, 2), (4, 4), (2, 4), (8, 8))[k], k == 2, 0.006, 0.03)
+        tone = np.where(tone == 1, 0.12 if k % 3 == 0 else -0.28, tone + 0.012 * n(1) + 0.03 * n(1.7) * (k % 2))
+    elif kind == "brick":
+        tone = _bricks(values, (4, 12), True, 0.01, 0.06)
+        tone = np.where(tone == 1, 0.12, tone + 0.04 * n(0.5))
+    elif kind in TONES:
+        tone = TONES[kind](n, k)
     else:
         raise ValueError(f"there is no texture {name!r}")
     spread = (0.8, 1.0, 1.15) if kind in ("wood", "planks") else (1, 1, 1)
     return _as_bytes(0.8 + (tone - tone.mean())[..., None] * spread)
 
 
+def _bricks(values: np.random.Generator, shape: tuple[int, int], bond: bool, joint: float, spread: float) -> np.ndarray:
+    """Tones of (columns, rows) of bricks or tiles; 1 in the joints."""
+    columns, rows = shape
+    u, v = X * columns + 0.5 * bond * ((Y * rows).astype(int) % 2), Y * rows
+    tone = spread * values.standard_normal((rows, columns))[v.astype(int), u.astype(int) % columns]
+    return np.where((u % 1 < (joint + 0.003) * columns) | (v % 1 < (joint + 0.003) * rows), 1, tone)
+
+
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _print(values: np.random.Generator, k: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _print(values: np.random.Generator, k: int) -> np.ndarray:
     """Patterned cloth or wallpaper: stripes, checks, dots, or a mirrored ornament."""
     palette = values.random((6, 3)) * 0.35 + values.random((6, 1)) * 0.4 + 0.25
     if k % 4 in (0, 1):
         edges = np.cumsum(values.random(6) + 0.1)
-        picture = palette[np.searchsorted(edges / edges[-1], x[0]).clip(0, 5)][None].repeat(SIDE, 0)
+        picture = palette[np.searchsorted(edges / edges[-1], X[0]).clip(0, 5)][None].repeat(SIDE, 0)
         picture = (picture + picture.transpose(1, 0, 2)) / 2 if k % 4 else picture
     elif k % 4 == 2:
         count = int(values.integers(3, 9))
-        u, v = (x * count) % 1 - 0.5, (y * count + 0.5 * ((x * count).astype(int) % 2)) % 1 - 0.5
+        u, v = X * count % 1 - 0.5, (Y * count + 0.5 * ((X * count).astype(int) % 2)) % 1 - 0.5
         picture = np.where((np.hypot(u, v) < values.uniform(0.15, 0.4))[..., None], palette[0], palette[1])
     else:
         field = noise(values, 1.6, side=SIDE // 4)
@@ -129,29 +124,25 @@ def _shapes(values: np.random.Generator, canvas: np.ndarray, count: int, largest
     for _ in range(count):
         cx, cy = values.random(2) * side
         w, h = (values.random(2) * largest + 0.03) * side
-        inside = (
-            np.hypot((x - cx) / w, (y - cy) / h) < 0.5
-            if values.random() < 0.4
-            else (abs(x - cx) < w / 2) & (abs(y - cy) < h / 2)
-        )
+        u, v = abs(x - cx) / w, abs(y - cy) / h
+        inside = np.hypot(u, v) < 0.5 if values.random() < 0.4 else np.maximum(u, v) < 0.5
         canvas[inside] = values.random(3) * values.uniform(0.3, 1)
 
 
 def _landscape(values: np.random.Generator, side: int, vivid: float = 1.0) -> np.ndarray:
     """Sky above hills."""
-    y = np.linspace(0, 1, side)[:, None, None]
-    sky = np.array(colorsys.hsv_to_rgb(values.choice([0.55, 0.6, 0.6, 0.08]), values.uniform(0.05, 0.5) * vivid, 1))
-    canvas = (sky * (0.55 + 0.45 * y)).repeat(side, 1) + 0.05 * noise(values, 1.5, (1, 2), side)[..., None]
-    horizon = values.uniform(0.3, 0.6)
+
+    def tone(hues: list[float], most: float, low: float, high: float) -> np.ndarray:
+        hue, saturation = values.choice(hues), values.uniform(0.05, most) * vivid
+        return np.array(colorsys.hsv_to_rgb(hue, saturation, values.uniform(low, high)))
+
+    y, horizon = np.linspace(0, 1, side)[:, None, None], values.uniform(0.3, 0.6)
+    canvas = (tone([0.55, 0.6, 0.6, 0.08], 0.5, 0.9, 1.0) * (0.55 + 0.45 * y)).repeat(side, 1)
+    canvas += 0.05 * noise(values, 1.5, (1, 2), side)[..., None]
     for _ in range(int(values.integers(2, 5))):
         line = horizon + 0.06 * np.interp(np.arange(side), np.linspace(0, side, 9), values.standard_normal(9))
-        ground = np.array(
-            colorsys.hsv_to_rgb(
-                values.choice([0.3, 0.25, 0.1, 0.6]), values.uniform(0.1, 0.6) * vivid, values.uniform(0.1, 0.7)
-            )
-        )
-        below = y[..., 0] > line
-        canvas[below] = (ground * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None]))[below]
+        ground = tone([0.3, 0.25, 0.1, 0.6], 0.6, 0.1, 0.7) * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None])
+        canvas = np.where(y > line[:, None], ground, canvas)
         horizon += values.uniform(0.1, 0.25)
     return canvas
 
@@ -172,11 +163,9 @@ def _art(values: np.random.Generator, side: int = TILE) -> np.ndarray:
     return 0.5 + 0.2 * np.einsum("khw,kc->hwc", fields, palette[:3] - 0.4)
 
 
-def _lines(
-    values: np.random.Generator, canvas: np.ndarray, ink: float, left: int, right: int, top: int, step: int
-) -> None:
+def _lines(values: np.random.Generator, canvas: np.ndarray, ink: float, left: int, right: int, step: int) -> None:
     """Rows of text."""
-    for row in range(top, len(canvas) - 10, step):
+    for row in range(12, len(canvas) - 10, step):
         end = int(values.integers(left + 10, right))
         canvas[row : row + 2, left:end] += ink * (values.random(end - left) > 0.22)[None, :, None]
 
@@ -207,20 +196,17 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
                 tile = tile.mean(2, keepdims=True).repeat(3, 2)
         elif number in PAPERS:
             tile = np.full((TILE, TILE, 3), 0.92)
-            _lines(values, tile, -0.55, 14, TILE - 10, 12, rng.choice([5, 7, 9]))
+            _lines(values, tile, -0.55, 14, TILE - 10, rng.choice([5, 7, 9]))
             if rng.random() < 0.5:
                 tile[30:90, 20:120] = photo()[30:90, 20:120]
         elif number in COVERS:
             hue = rng.choice([0.02, 0.08, 0.12, 0.6, rng.random()])
             tile = np.tile(colour(rng, hue, rng.uniform(0.05, 0.7), rng.uniform(0.15, 0.95)), (TILE, TILE, 1))
             _shapes(values, tile, rng.randrange(1, 5), 0.5)
-            _lines(values, tile, rng.choice([-0.5, 0.5]), 60, 100, 20, 30)
+            _lines(values, tile, rng.choice([-0.5, 0.5]), 60, 100, 30)
         else:
-            tile = (
-                photo() * rng.uniform(0.3, 1)
-                if rng.random() < 0.4
-                else np.full((TILE, TILE, 3), rng.choice([0.03, 0.1, 0.9, 0.95]))
-            )
+            plain = np.full((TILE, TILE, 3), rng.choice([0.03, 0.1, 0.9, 0.95]))
+            tile = photo() * rng.uniform(0.3, 1) if rng.random() < 0.4 else plain
             for _ in range(rng.randrange(1, 4)):  # windows with text
                 x, y, w, h = rng.randrange(100), rng.randrange(90), rng.randrange(50, 120), rng.randrange(40, 100)
                 dark = rng.random() < 0.4
@@ -228,7 +214,7 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
                 pane[:] = 0.12 if dark else 0.95
                 pane[:7] = colour(rng, 0.6, rng.uniform(0, 0.5), rng.uniform(0.3, 0.9))
                 if pane.shape[1] > 30:
-                    _lines(values, pane, 0.6 if dark else -0.6, 5, pane.shape[1] - 4, 12, rng.choice([5, 7]))
+                    _lines(values, pane, 0.6 if dark else -0.6, 5, pane.shape[1] - 4, rng.choice([5, 7]))
         row, column = divmod(number, 8)
         sheet[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = _as_bytes(tile)
     return sheet
@@ -256,44 +242,24 @@ def dye(paint: Paint, name: str, rng: Rng) -> Paint:
         name: of the model; cloth is dyed more freely.
         rng: decides everything.
     """
-    cloth = bool(CLOTH.search(name))
-    rough, specular = rng.uniform(0.6, 1) if cloth else rng.uniform(0.25, 0.8), rng.uniform(0.1, 0.5)
+    cloth, between, some = bool(CLOTH.search(name)), rng.uniform, rng.choice
+    rough, specular = between(0.6, 1) if cloth else between(0.25, 0.8), between(0.1, 0.5)
     if paint.opacity < 0.95:  # clear glass stays so; frosted glass becomes opaque
         return paint._replace(opacity=0.15 if paint.opacity < 0.4 else 1.0, roughness=0.05, skin=max(paint.skin, -1))
     if paint.skin >= 0:
-        free = cloth and rng.random() < 0.25
-        shift = (
-            0.5 + rng.uniform(-0.5, 0.5) * free + rng.uniform(-0.03, 0.03),
-            rng.uniform(0.5, 1.15),
-            rng.uniform(0.65, 1.3),
-        )
-        return paint._replace(roughness=rough, specular=specular, shift=shift if rng.random() < 0.6 else paint.shift)
-    if paint.skin == -2:
-        hue, saturation, value = (
-            rng.choice([0.06, 0.08, 0.1, 0.6, rng.random()]),
-            rng.uniform(0, 0.6),
-            rng.uniform(0.2, 0.9),
-        )
-    else:
-        hue, saturation, value = colorsys.rgb_to_hsv(*paint.colour)
-        if rng.random() < 0.35:
-            hue = rng.choice([0.06, 0.08, 0.1, 0.6, rng.random()])
-            saturation = saturation * rng.uniform(0.2, 0.9) + rng.choice([0, 0, 0, 0.1, 0.25])
-        saturation, value = (
-            saturation * rng.uniform(0.5, 1),
-            min(0.93, max(0.05, value * rng.uniform(0.7, 1.15) + rng.uniform(-0.05, 0.08))),
-        )
-    look, pattern, scale = rng.random(), "", 1.0
-    if cloth and look < 0.75:
-        pattern, scale = (
-            rng.choice([f"fabric{rng.randrange(4)}", f"carpet{rng.randrange(4)}", f"print{rng.randrange(16)}"]),
-            rng.uniform(0.25, 0.9),
-        )
-    elif not cloth and look < 0.5:
-        pattern, scale = (
-            f"{rng.choice(['wood', 'wood', 'plaster', 'concrete', 'marble'])}{rng.randrange(4)}",
-            rng.uniform(0.5, 1.5),
-        )
-    return Paint(
-        colour(rng, hue, saturation, value), pattern, scale, rough, specular=specular, turned=rng.random() < 0.5
-    )
+        hue = between(-0.5, 0.5) if cloth and rng.random() < 0.25 else between(-0.03, 0.03)
+        shift = (0.5 + hue, between(0.5, 1.15), between(0.65, 1.3)) if rng.random() < 0.6 else paint.shift
+        return paint._replace(roughness=rough, specular=specular, shift=shift)
+    hue, saturation, value = colorsys.rgb_to_hsv(*paint.colour)
+    if paint.skin == -2:  # its file states no colour
+        hue, saturation, value = some(HUES + [rng.random()]), between(0, 0.6), between(0.2, 0.9)
+    elif rng.random() < 0.35:
+        hue = some(HUES + [rng.random()])
+        saturation = saturation * between(0.2, 0.9) + some([0, 0, 0, 0.1, 0.25])
+    value = min(0.93, max(0.05, value * between(0.7, 1.15) + between(-0.05, 0.08)))
+    look, pattern, scale = rng.random(), "", between(0.25, 0.9) if cloth else between(0.5, 1.5)
+    if look < (0.75 if cloth else 0.5):
+        pattern = some(["fabric", "carpet", "print"] if cloth else ["wood", "wood", "plaster", "concrete", "marble"])
+        pattern += str(rng.randrange(16 if pattern == "print" else 4))
+    shown = colour(rng, hue, saturation * between(0.5, 1), value)
+    return Paint(shown, pattern, scale, rough, specular=specular, turned=rng.random() < 0.5)
