@@ -41,7 +41,15 @@ class Run(NamedTuple):
 def run(options: argparse.Namespace, processes: int) -> Run:
     """Render rooms in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "train.render", "--output", folder, "--furniture", *map(str, options.furniture)]
+        command = [
+            sys.executable,
+            "-m",
+            "train.render",
+            "--output",
+            folder,
+            "--furniture",
+            *map(str, options.furniture),
+        ]
         command += ["--rooms", str(options.rooms), "--views", str(options.views), "--processes", str(processes)]
         begin, before = time.perf_counter(), os.times()
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -60,11 +68,14 @@ def main() -> None:
     one, two = run(options, 1), run(options, 2)
     rows = [[part, f"{seconds / one.frames:.2f}"] for part, seconds in one.parts.items()]
     rows.append(["all parts", f"{sum(one.parts.values()) / one.frames:.2f}"])
-    rows.append(["whole command, with the start of Blender and the first use of each model", f"{one.cpu_s / one.frames:.2f}"])
+    rows.append(
+        ["whole command, with the start of Blender and the first use of each model", f"{one.cpu_s / one.frames:.2f}"]
+    )
     speed, cost = two.frames / two.wall_s / (one.frames / one.wall_s), two.cpu_s / two.frames / (one.cpu_s / one.frames)
     text = (
-        f"{one.frames} frames of {options.rooms} rooms, 240x320, one thread. Two processes give {speed:.2f} times the frames of "
-        f"one on the clock of a machine with {os.cpu_count()} processors, and need {cost:.2f} times its CPU seconds a frame."
+        f"{one.frames} frames of {options.rooms} rooms, 240x320, one thread. Two processes give {speed:.2f} times the "
+        f"frames of one on the clock of a machine with {os.cpu_count()} processors, and need {cost:.2f} times its CPU "
+        "seconds a frame."
     )
     table = markdown_table(["part", "CPU seconds a frame"], rows)
     print(f"{text}\n\n{table}")

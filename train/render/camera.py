@@ -12,8 +12,8 @@ from train.render.plan import Room
 
 GRID = (12, 16)  # rows and columns of the rays that judge a view
 KINDS = {"standing": 0.53, "bent": 0.25, "front": 0.14, "single": 0.08}
-TABLES = {"table", "desk", "coffee table", "small table", "base cabinet", "sink", "island", "chest", "rack", "bookcase", "bedside",
-          "tv stand", "office cabinet", "basin", "cooker", "filing"}  # fmt: skip
+TABLES = {"table", "desk", "coffee table", "small table", "base cabinet", "sink", "island", "chest", "rack", "bookcase",
+          "bedside", "tv stand", "office cabinet", "basin", "cooker", "filing"}  # fmt: skip
 FRONTS = {"rack", "bookcase", "office cabinet", "fridge", "wardrobe", "chest"}
 
 
@@ -87,7 +87,7 @@ class Surfaces(NamedTuple):
         return cls(stacked, normals, owner, np.unique(codes, return_inverse=True)[1].reshape(-1))
 
     def depth(self, eye: np.ndarray, rays: np.ndarray, hit: np.ndarray) -> np.ndarray:
-        """Depth along the camera's axis at the rays' intersections with the planes of triangles, 0 where `hit` is -1."""
+        """Depth along the camera's axis where the rays meet the planes of triangles, 0 where `hit` is -1."""
         normals = self.normals[hit]
         with np.errstate(divide="ignore", invalid="ignore"):
             depth = (normals * (self.corners[hit, 0] - eye)).sum(1) / (normals * rays).sum(1)
@@ -110,7 +110,8 @@ class Judged(NamedTuple):
 
 
 LIMITS = {  # nearest 2 % of the pixels, range of the median depth, largest share of one plane
-    "standing": (0.5, 0.9, 7.0, 0.6), "bent": (0.25, 0.35, 1.35, 0.65), "front": (0.25, 0.32, 1.3, 0.85), "single": (0.5, 0.7, 2.6, 0.65),
+    "standing": (0.5, 0.9, 7.0, 0.6), "bent": (0.25, 0.35, 1.35, 0.65), "front": (0.25, 0.32, 1.3, 0.85),
+    "single": (0.5, 0.7, 2.6, 0.65),
 }  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
 
 
 def draw_lens(rng: random.Random, narrowest: float = 50, widest: float = 85) -> float:
-    """Field of view across in degrees: half of them 60 to 66, as phones and a Kinect have, the others in the whole range."""
+    """Field of view across in degrees: most are 60 to 66, as phones and a Kinect have, the others anywhere."""
     low, high = max(narrowest, 60), min(widest, 66)
     return rng.uniform(low, high) if low < high and rng.random() < 0.6 else rng.uniform(narrowest, widest)
 

@@ -11,7 +11,7 @@ from train.render.plan import PUBLIC, WET, Light, Room, daylight
 from train.render.things import colour
 
 ALONG_WALLS = {  # role and probability, in the order of placing
-    "living room": "bookcase .7 armchair .5 plant .5 floor-lamp .5 chest .4 piano .15 fireplace .15 small-table .3 bookcase .4 rack .3",
+    "living room": "bookcase .7 armchair .5 plant .5 floor-lamp .5 chest .4 piano .15 fireplace .2 bookcase .4 rack .3",
     "dining room": "chest .7 bookcase .5 plant .5 small-table .3 fireplace .1 rack .2",
     "bedroom": "wardrobe .75 chest .55 desk .4 bookcase .4 armchair .35 plant .3 floor-lamp .3 chest .2 rack .25",
     "kitchen": "washer .3 rack .25 stool .2 small-table .2",
@@ -23,14 +23,15 @@ ALONG_WALLS = {  # role and probability, in the order of placing
     "library": "armchair .6 plant .5 small-table .4 desk .4",
     "shop": "chest .3 fridge .4 plant .3",
     "corridor": "plant .5 chest .4 chair .5 radiator .4 filing .3 bike .25 rack .3",
-    "basement": "washer .6 cellar .9 cellar .6 gym .5 bike .6 wardrobe .4 desk .4 sofa .25 washer .3 cellar .4 fridge .2",
+    "basement": "washer .6 cellar .9 cellar .6 gym .5 bike .6 wardrobe .4 desk .4 sofa .25 cellar .4 fridge .2",
     "cafe": "plant .6 rack .6 fridge .5 sofa .3 plant .3",
 }  # fmt: skip
-SMALL = {"kitchen": "kitchen thing", "dining room": "kitchen thing", "cafe": "kitchen thing", "bathroom": "bath thing",
-         "office": "office thing", "study": "office thing", "classroom": "office thing", "meeting room": "office thing"}  # fmt: skip
+SMALL = {"bathroom": "bath thing"} | dict.fromkeys(("kitchen", "dining room", "cafe"), "kitchen thing")
+SMALL |= dict.fromkeys(("office", "study", "classroom", "meeting room"), "office thing")
 CARRIERS = {
-    "bedside", "chest", "coffee table", "table", "small table", "desk", "tv stand", "bookcase", "piano", "base cabinet", "sink",
-    "cooker", "island", "washer", "basin", "filing", "office cabinet", "fireplace", "wardrobe", "fridge", "crib",
+    "bedside", "chest", "coffee table", "table", "small table", "desk", "tv stand", "bookcase", "piano",
+    "base cabinet", "sink", "cooker", "island", "washer", "basin", "filing", "office cabinet", "fireplace",
+    "wardrobe", "fridge", "crib",
 }  # fmt: skip
 SHELVED = {"bookcase", "chest", "office cabinet", "wardrobe", "tv stand"}
 

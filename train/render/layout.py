@@ -312,7 +312,7 @@ class Layout:
     def set_on(
         self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None, tries: int = 4
     ) -> Item | None:
-        """Place a small thing where a horizontal surface carries all of it, on top of or inside a piece of furniture."""
+        """Place a small thing on or inside furniture, where a horizontal surface carries all of it."""
         layers = [layer for layer in carrier.mesh.survey.layers if layer.height * carrier.scale + carrier.z > 0.02]
         if not layers:
             return None

@@ -1,4 +1,4 @@
-"""Textures made by numpy: wood, tiles, carpet, plaster, fabric; pictures, papers, screens; and how furniture is dyed."""
+"""Textures made by numpy: wood, tiles, carpet, plaster, fabric; pictures, papers, screens; dyes of furniture."""
 
 import colorsys
 import random
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from train.render.mesh import Paint
-from train.render.things import COVERS, PAPERS, PICTURES, SCREENS, Rng, colour
+from train.render.things import COVERS, PAPERS, PICTURES, Rng, colour
 
 Noise = Callable[..., np.ndarray]  # (power, stretch) -> (SIDE, SIDE)
 SIDE = 512  # pixels of a texture
@@ -40,11 +40,11 @@ TONES: dict[str, Callable[[Noise, int], np.ndarray]] = {  # of (noise, variant)
     "plaster": lambda n, k: 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2),
     "concrete": lambda n, k: 0.03 * n(1.3) + 0.03 * n(0.2),
     "carpet": lambda n, k: (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5),
-    "fabric": lambda n, k: 0.06 * np.sin((250 + 157 * k) * X) * np.sin((250 + 157 * k) * Y) + 0.04 * n(0.4) + 0.03 * n(1.5),
+    "fabric": lambda n, k: 0.06 * np.sin((250 + 157 * k) * X) * np.sin((250 + 157 * k) * Y) + 0.05 * n(0.6),
     "wood": lambda n, k: 0.055 * _grain(n),
     "marble": lambda n, k: -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5),
     "terrazzo": lambda n, k: 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2),
-    "acoustic": lambda n, k: np.where((X * 2 % 1 < 0.02) | (Y * 2 % 1 < 0.02), -0.18, 0.015 * n(0.2) - 0.18 * (n(0.5) > 1.8)),
+    "acoustic": lambda n, k: -0.18 * ((X * 2 % 1 < 0.02) | (Y * 2 % 1 < 0.02) | (n(0.5) > 1.8)) + 0.015 * n(0.2),
 }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ class Mesh:
         return self.vertices.min(0), self.vertices.max(0)
 
     def samples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points spread over the surface, (N, 3), at most about 2 cm apart; 1 on faces that look up, -1 down, else 0."""
+        """Points on the surface, (N, 3), at most about 2 cm apart; 1 on faces that look up, -1 down, else 0."""
         corners = self.vertices[self.faces]
         edges = np.linalg.norm(corners - np.roll(corners, 1, 1), axis=2).max(1)
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -13,13 +13,13 @@ from train.render.mesh import Mesh, Paint, Shape
 from train.render.things import Rng, colour
 
 KINDS = {
-    "living room": 15, "bedroom": 15, "kitchen": 13, "office": 10, "bathroom": 8, "dining room": 8, "study": 7, "classroom": 5,
-    "library": 5, "shop": 4, "basement": 4, "meeting room": 3, "corridor": 3, "cafe": 3,
+    "living room": 15, "bedroom": 15, "kitchen": 13, "office": 10, "bathroom": 8, "dining room": 8, "study": 7,
+    "classroom": 5, "library": 5, "shop": 4, "basement": 4, "meeting room": 3, "corridor": 3, "cafe": 3,
 }  # fmt: skip
 SIZES = {
-    "bathroom": (1.7, 3.4), "corridor": (1.5, 2.3), "classroom": (5.2, 9), "shop": (4.5, 8.5), "library": (4, 8), "cafe": (4.5, 8.5),
-    "office": (2.8, 7.5), "meeting room": (3.5, 6.5), "study": (2.4, 4.5), "bedroom": (2.7, 5), "kitchen": (2.4, 5),
-    "dining room": (3, 5.5), "living room": (3.3, 6.8), "basement": (3, 6.5),
+    "bathroom": (1.7, 3.4), "corridor": (1.5, 2.3), "classroom": (5.2, 9), "shop": (4.5, 8.5), "library": (4, 8),
+    "cafe": (4.5, 8.5), "office": (2.8, 7.5), "meeting room": (3.5, 6.5), "study": (2.4, 4.5), "bedroom": (2.7, 5),
+    "kitchen": (2.4, 5), "dining room": (3, 5.5), "living room": (3.3, 6.8), "basement": (3, 6.5),
 }  # fmt: skip
 BEHIND = {  # what may lie behind a doorway
     "living room": ("dining room", "kitchen", "corridor"), "dining room": ("kitchen", "living room"),
@@ -176,9 +176,9 @@ def _open_walls(zone: Zone, layout: Layout, rng: Rng) -> None:
 
 def _wall_paint(kind: str, rng: Rng) -> Paint:
     hue, saturation, value = rng.choice([
-        (0.12, 0.08, 0.92), (0.1, 0.18, 0.86), (0.1, 0.02, 0.93), (0.12, 0.25, 0.82), (0.55, 0.14, 0.82), (0.3, 0.12, 0.82),
-        (0.95, 0.12, 0.86), (0.08, 0.35, 0.76), (0.6, 0.06, 0.88), (0.11, 0.1, 0.75), (0.11, 0.12, 0.9), (0.1, 0.0, 0.87),
-        (rng.random(), 0.25, 0.75), (0.58, 0.3, 0.6), (0.35, 0.2, 0.6),
+        (0.12, 0.08, 0.92), (0.1, 0.18, 0.86), (0.1, 0.02, 0.93), (0.12, 0.25, 0.82), (0.55, 0.14, 0.82),
+        (0.3, 0.12, 0.82), (0.95, 0.12, 0.86), (0.08, 0.35, 0.76), (0.6, 0.06, 0.88), (0.11, 0.1, 0.75),
+        (0.11, 0.12, 0.9), (0.1, 0.0, 0.87), (rng.random(), 0.25, 0.75), (0.58, 0.3, 0.6), (0.35, 0.2, 0.6),
     ])  # fmt: skip
     dye = colour(rng, hue, saturation * rng.uniform(0.3, 1.1), value * rng.uniform(0.88, 1.04))
     x, pattern, scale = rng.random(), "plaster", rng.uniform(0.7, 2)
@@ -216,7 +216,8 @@ def _surfaces(room: Room, rng: Rng) -> None:
     glow = 0.03 if room.night else rng.choice([1.5, 2.5, 5.0, 9.0])
     style = _Style(
         rng.choice([room.trim, room.trim, things.wood(rng), None]), rng.uniform(0.05, 0.13), things.fabric(rng),
-        rng.choice(["curtains", "curtains", "curtains", "blind", "none"]), Paint((1, 1, 1), "outside", mapped=True, glow=glow),
+        rng.choice(["curtains", "curtains", "curtains", "blind", "none"]),
+        Paint((1, 1, 1), "outside", mapped=True, glow=glow),
     )  # fmt: skip
     for zone in layout.zones:
         if zone.kind != kind:
@@ -253,8 +254,9 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: 
         if t > 0:
             reveal = room.trim if h.kind != "passage" or rng.random() < 0.5 else paint
             lower = floor if h.kind == "passage" else reveal
-            for (u, z), (v, w), face in (((a, h.low), (a, h.high), reveal), ((b, h.low), (b, h.high), reveal),
-                                         ((a, h.high), (b, h.high), reveal), ((a, h.low), (b, h.low), lower)):  # fmt: skip
+            corners = [(a, h.low), (a, h.high), (b, h.high), (b, h.low)]
+            for number, ((u, z), (v, w)) in enumerate(pairwise([*corners, corners[0]])):
+                face = lower if number == 3 else reveal
                 solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], face)
         if h.kind == "window":
             mesh = things.window(rng, h, room.trim, style.dressing, style.cloth, style.sky)

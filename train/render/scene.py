@@ -86,10 +86,11 @@ class Scene:
         for name, value in {
             "device": "CPU", "samples": self.samples, "use_adaptive_sampling": True, "adaptive_threshold": 0.05,
             "adaptive_min_samples": max(4, self.samples // 2), "use_denoising": True, "denoiser": "OPENIMAGEDENOISE",
-            "denoising_prefilter": "FAST", "denoising_input_passes": "RGB_ALBEDO_NORMAL", "max_bounces": 3, "diffuse_bounces": 3,
-            "glossy_bounces": 2, "transmission_bounces": 2, "transparent_max_bounces": 6, "caustics_reflective": False,
-            "caustics_refractive": False, "sample_clamp_direct": 60, "sample_clamp_indirect": 6, "blur_glossy": 1.0,
-            "use_fast_gi": True, "fast_gi_method": "REPLACE", "ao_bounces_render": 2, "use_light_tree": False,
+            "denoising_prefilter": "FAST", "denoising_input_passes": "RGB_ALBEDO_NORMAL", "max_bounces": 3,
+            "diffuse_bounces": 3, "glossy_bounces": 2, "transmission_bounces": 2, "transparent_max_bounces": 6,
+            "caustics_reflective": False, "caustics_refractive": False, "sample_clamp_direct": 60,
+            "sample_clamp_indirect": 6, "blur_glossy": 1.0, "use_fast_gi": True, "fast_gi_method": "REPLACE",
+            "ao_bounces_render": 2, "use_light_tree": False,
         }.items():  # fmt: skip
             setattr(cycles, name, value)
         self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))

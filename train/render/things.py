@@ -129,8 +129,9 @@ def small(rng: Rng) -> tuple[str, Mesh]:
     name, side = rng.choice(["books", "stack", "stack", "papers", "carton", "jars", "frame"]), rng.uniform(0.06, 0.3)
     size = {
         "books": (side + 0.1, 0.17, 0.24), "stack": (0.22, 0.28, rng.uniform(0.03, 0.16)),
-        "papers": (0.21, 0.29, rng.choice([0.004, 0.008, 0.02])), "carton": (side, side * rng.uniform(0.5, 1), 0.7 * side),
-        "jars": (side, 0.09, rng.uniform(0.08, 0.28)), "frame": (0.16, 0.06, 0.2),
+        "papers": (0.21, 0.29, rng.choice([0.004, 0.008, 0.02])),
+        "carton": (side, side * rng.uniform(0.5, 1), 0.7 * side), "jars": (side, 0.09, rng.uniform(0.08, 0.28)),
+        "frame": (0.16, 0.06, 0.2),
     }[name]  # fmt: skip
     return name, filler(rng, "stack" if name == "papers" else name, size)
 

@@ -43,7 +43,9 @@ def test_pitch_and_roll_turn_the_camera_as_documented() -> None:
     assert -down.rotation[2, 2] == pytest.approx(math.sin(-0.5))
     assert rolled.rotation[2, 0] < 0 < rolled.rotation[2, 1]  # clockwise: its right side points down
     for view in (level, down, rolled):
-        assert np.allclose(view.rotation @ view.rotation.T, np.eye(3)) and np.linalg.det(view.rotation) == pytest.approx(1)
+        assert np.allclose(view.rotation @ view.rotation.T, np.eye(3)) and np.linalg.det(
+            view.rotation
+        ) == pytest.approx(1)
 
 
 def test_exact_against_rays_of_the_test() -> None:
@@ -135,7 +137,11 @@ def test_cameras_are_where_a_person_holds_them(found: list) -> None:
             x, y, z = view.eye
             assert any(zone.holds(x, y) for zone in layout.zones)
             assert layout.free(Box(x, y, 0.15, 0.15, z - 0.1, z + 0.1), doors=True)  # not within a thing
-            spots = [(x + r * math.cos(a), y + r * math.sin(a)) for r in (0, 0.3, 0.6, 0.75) for a in np.arange(8) * math.pi / 4]
+            spots = [
+                (x + r * math.cos(a), y + r * math.sin(a))
+                for r in (0, 0.3, 0.6, 0.75)
+                for a in np.arange(8) * math.pi / 4
+            ]
             assert any(layout.free(Box(px, py, 0.3, 0.3, 0.12, 1.5), doors=True) for px, py in spots)
             assert abs(view.roll) <= math.radians(8)
             if view.kind == "standing":

@@ -88,8 +88,9 @@ def test_rotation_of_the_catalogue_is_applied(library: Path) -> None:
 @pytest.mark.parametrize(
     ("licence", "free"),
     [
-        ("Public domain", True), ("Creative Commons Attribution 3.0 United States license", True), ("GNU GPL / CC-BY 3.0", True),
-        ("CC-0", True), ("CC-BY-NC 4.0", False), ("Creative Commons Attribution NonCommercial", False), ("none stated", False),
+        ("Public domain", True), ("Creative Commons Attribution 3.0 United States license", True), ("CC-0", True),
+        ("GNU GPL / CC-BY 3.0", True), ("CC-BY-NC 4.0", False), ("none stated", False),
+        ("Creative Commons Attribution NonCommercial", False),
     ],
 )  # fmt: skip
 def test_free_licences(licence: str, free: bool) -> None:
@@ -112,7 +113,8 @@ def test_folder_of_models_with_sizes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", ["box.obj,Desk,throne,1,1,1", "box.obj,Desk,desk,1,1,one", "none.obj,Desk,desk,1,1,1", "box.obj,Desk,desk,1,1,0"]
+    "row",
+    ["box.obj,Desk,throne,1,1,1", "box.obj,Desk,desk,1,1,one", "none.obj,Desk,desk,1,1,1", "box.obj,Desk,desk,1,1,0"],
 )
 def test_unusable_rows_name_their_line(tmp_path: Path, row: str) -> None:
     folder = folder_of_models(tmp_path / "mine", f"file,name,role,width,depth,height\n{row}\n")

@@ -67,7 +67,9 @@ def test_one_process_at_a_room_and_a_killed_one_frees_it(tmp_path: Path) -> None
         "with folder.claimed(Path(sys.argv[1]), '0-00000') as place:\n"
         "    (place / '000.jpg').write_text('half'); print('claimed', flush=True); time.sleep(60)"
     )
-    other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     try:
         assert other.stdout.readline() == "claimed\n"
         with folder.claimed(tmp_path, "0-00000") as place:
@@ -98,7 +100,9 @@ def test_many_claims_at_once_give_each_room_to_one(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(taken) == list(range(8)) and folder.finished(tmp_path, [f"0-{number:05d}" for number in range(8)]) == 8
+    assert (
+        sorted(taken) == list(range(8)) and folder.finished(tmp_path, [f"0-{number:05d}" for number in range(8)]) == 8
+    )
 
 
 def test_origin_takes_the_strictest_terms(tmp_path: Path) -> None:
@@ -131,7 +135,8 @@ def test_without_blender_there_is_one_sentence(capfd: pytest.CaptureFixture) -> 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--size", "240"], "--size"), (["--fov", "80", "50"], "--fov"), (["--furniture", "nowhere"], "no furniture library"),
+        (["--size", "240"], "--size"), (["--fov", "80", "50"], "--fov"),
+        (["--furniture", "nowhere"], "no furniture library"),
         (["--pictures", "nowhere"], "no picture"), (["--rooms", "0"], "at least 1"),
     ],
 )  # fmt: skip
@@ -165,7 +170,12 @@ def test_two_frames_are_rgbd_data(rooms: Path) -> None:
 @needs_bpy
 def test_the_command_continues_where_it_was(rooms: Path, capfd: pytest.CaptureFixture) -> None:
     before = (rooms / "7-00000" / "000.jpg").stat().st_mtime_ns
-    assert main(["--output", str(rooms), "--rooms", "1", "--views", "2", "--size", "48x64", "--seed", "7", "--samples", "2"]) == 0
+    assert (
+        main(
+            ["--output", str(rooms), "--rooms", "1", "--views", "2", "--size", "48x64", "--seed", "7", "--samples", "2"]
+        )
+        == 0
+    )
     out = capfd.readouterr()
     assert "rendered 0 frames" in out.out and "boxes" in out.err and "Blender" not in out.out
     assert (rooms / "7-00000" / "000.jpg").stat().st_mtime_ns == before
@@ -221,9 +231,30 @@ def test_picture_and_depth_show_the_same(tmp_path: Path) -> None:
 @needs_bpy
 @pytest.mark.skipif(sys.platform == "win32", reason="a kill is another thing there")
 def test_processes_share_a_folder(tmp_path: Path) -> None:
-    options = ["--rooms", "3", "--views", "1", "--size", "32x48", "--samples", "1", "--kinds", "bathroom", "--processes", "2"]
+    options = [
+        "--rooms",
+        "3",
+        "--views",
+        "1",
+        "--size",
+        "32x48",
+        "--samples",
+        "1",
+        "--kinds",
+        "bathroom",
+        "--processes",
+        "2",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([sys.executable, "-m", "train.render", "--output", str(tmp_path), *options], cwd=ROOT, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "train.render", "--output", str(tmp_path), *options],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert ran.returncode == 0, ran.stderr
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [f"0-{number:05d}" for number in range(3)]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        f"0-{number:05d}" for number in range(3)
+    ]
     assert math.isclose(len(RgbdFolder(tmp_path)), 3, abs_tol=1)

@@ -57,7 +57,11 @@ def test_the_check_finds_what_is_wrong() -> None:
 def test_overlap_of_turned_boxes() -> None:
     square = Box(0, 0, 1, 1, 0, 1)
     assert overlap(square, Box(0.9, 0, 1, 1, 0, 1)) == pytest.approx(0.1)
-    assert overlap(square, Box(1.1, 1.1, 1, 1, 0, 1, math.pi / 4)) < 0 < overlap(square, Box(0.8, 0.8, 1, 1, 0, 1, math.pi / 4))
+    assert (
+        overlap(square, Box(1.1, 1.1, 1, 1, 0, 1, math.pi / 4))
+        < 0
+        < overlap(square, Box(0.8, 0.8, 1, 1, 0, 1, math.pi / 4))
+    )
     assert overlap(square, Box(0, 0, 1, 1, 1.2, 2)) == pytest.approx(-0.2)
 
 
@@ -121,8 +125,8 @@ def test_rooms_are_as_full_as_lived_in_ones() -> None:
 
 
 def test_what_a_room_is_for_is_in_it() -> None:
-    needed = {"bedroom": {"bed", "bunk"}, "kitchen": {"base cabinet"}, "bathroom": {"bath", "shower"}, "office": {"desk"},
-              "living room": {"sofa", "corner sofa"}, "library": {"rack"}, "shop": {"rack"}}  # fmt: skip
+    needed = {"bedroom": {"bed", "bunk"}, "kitchen": {"base cabinet"}, "bathroom": {"bath", "shower"},
+              "office": {"desk"}, "living room": {"sofa", "corner sofa"}, "library": {"rack"}, "shop": {"rack"}}  # fmt: skip
     for kind, roles in needed.items():
         found = [roles & {item.role for item in furnished(kind, seed).layout.items} for seed in range(8)]
         assert sum(map(bool, found)) >= 6, kind
