@@ -15,6 +15,7 @@ from train.render.catalogue import Model
 
 CELL = 0.025  # metres, of the grids in which surfaces are searched
 Point = tuple[float, float, float]
+Tiles = Callable[[], tuple[float, ...]]
 
 
 class Paint(NamedTuple):
@@ -184,15 +185,8 @@ class Shape:
         uv = np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
         self.add(np.array(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
 
-    def box(
-        self,
-        base: Point,
-        size: Point,
-        paint: Paint,
-        yaw: float = 0.0,
-        tile: Callable[[], tuple[float, ...]] = lambda: (0, 0, 1, 1),
-    ) -> None:
-        """A box on the centre of its base; `tile` is called for each side."""
+    def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0, tile: Tiles | None = None) -> None:
+        """A box on the centre of its base; `tile` is called for the texture of each side."""
         x, y, z = size[0] / 2, size[1] / 2, size[2]
         loops = (
             ((-x, -y, 0), (x, -y, 0), (x, -y, z), (-x, -y, z)), ((x, -y, 0), (x, y, 0), (x, y, z), (x, -y, z)),
@@ -200,15 +194,14 @@ class Shape:
             ((-x, -y, z), (x, -y, z), (x, y, z), (-x, y, z)), ((-x, y, 0), (x, y, 0), (x, -y, 0), (-x, -y, 0)),
         )  # fmt: skip
         for loop in loops:
-            self.quad(turned(np.array(loop, float), yaw) + base, paint, tile())
+            self.quad(turned(np.array(loop, float), yaw) + base, paint, tile() if tile else (0, 0, 1, 1))
 
     def grid(self, points: np.ndarray, paint: Paint) -> None:
         """A sheet of (rows, columns, 3) points."""
         rows, columns, _ = points.shape
         a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
-        faces = np.concatenate(
-            [np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)]
-        )
+        b = a + columns
+        faces = np.concatenate([np.stack([a, a + 1, b + 1], 1), np.stack([a, b + 1, b], 1)])
         v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
         self.add(points.reshape(-1, 3), faces, np.stack([u, v], -1).reshape(-1, 2), paint)
 
@@ -225,25 +218,19 @@ def _resolver(model: Model) -> tuple[io.BytesIO, trimesh.resolvers.Resolver]:
         file = path / model.file
         return io.BytesIO(file.read_bytes()), trimesh.resolvers.FilePathResolver(file)
     with zipfile.ZipFile(path) as archive:
-        folder = PurePosixPath(model.file).parent
-        beside = {
-            PurePosixPath(name).name: io.BytesIO(archive.read(name))
-            for name in _folder(path, str(folder))
-            if not name.endswith(".obj")
-        }
+        own = PurePosixPath(model.file)
+        names = _folder(path, str(own.parent))
+        names = [name for name in names if len(names) < 60 or PurePosixPath(name).name.startswith(own.stem)]
+        beside = {PurePosixPath(name).name: io.BytesIO(archive.read(name)) for name in names}
         return io.BytesIO(archive.read(model.file)), trimesh.resolvers.ZipResolver(beside)
 
 
 @lru_cache(maxsize=4096)
 def _folder(path, folder: str) -> tuple[str, ...]:
-    """Materials and pictures in a folder of an archive; folders of many models hold too many to read."""
+    """Materials and pictures in a folder of an archive."""
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if str(PurePosixPath(name).parent) == folder]
-    return (
-        tuple(name for name in names if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg")))
-        if len(names) < 60
-        else ()
-    )
+    return tuple(name for name in names if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg")))
 
 
 @lru_cache(maxsize=400)
@@ -273,11 +260,7 @@ def load(model: Model) -> Mesh | None:
     offsets = np.cumsum([0, *(len(part.vertices) for part in parts)])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, offsets, strict=False)])
     images: list[np.ndarray] = []
-    paints, uvs = [], []
-    for part in parts:
-        paint, uv = _looks(part, images)
-        paints.append(paint)
-        uvs.append(uv)
+    paints, uvs = zip(*(_looks(part, images) for part in parts), strict=True)
     slots = np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts])
     return Mesh(vertices, faces, np.concatenate(uvs), slots, paints, images)
 
@@ -303,42 +286,23 @@ def _looks(part: trimesh.Trimesh, images: list[np.ndarray]) -> tuple[Paint, np.n
     return Paint(colour, opacity=opacity, mapped=skin >= 0, skin=skin), uv
 
 
+LEGS = [(0.46 * x, 0.46 * y, 0, 0.07, 0.07) for x in (-1, 1) for y in (-1, 1)]
+PARTS = {  # middle of the base and size of the boxes of primitives, as shares of width, depth and height
+    "table": [*((*leg, 0.94) for leg in LEGS), (0, 0, 0.94, 1, 1, 0.06)],
+    "chair": [*((*leg, 0.45) for leg in LEGS), (0, 0, 0.45, 1, 1, 0.05), (0, 0.46, 0.5, 1, 0.08, 0.5)],
+    "sofa": [(0, 0, 0, 1, 1, 0.5), (0, 0.38, 0.5, 1, 0.24, 0.5)],
+    "bed": [(0, 0, 0, 1, 1, 0.55), (0, 0.485, 0.55, 1, 0.03, 0.45)],
+    "lamp": [(0, 0, 0, 0.6, 0.6, 0.05), (0, 0, 0.05, 0.1, 0.1, 0.65), (0, 0, 0.7, 1, 1, 0.3)],
+    "shelves": [(0, 0.49, 0, 1, 0.02, 1), (-0.485, -0.01, 0, 0.03, 0.98, 1), (0.485, -0.01, 0, 0.03, 0.98, 1),
+                *((0, -0.01, 0.194 * k, 0.94, 0.98, 0.03) for k in range(6))],
+    "box": [(0, 0, 0, 1, 1, 1)],
+}  # fmt: skip
+
+
 def _primitive(shape: str, size: tuple[float, float, float]) -> Mesh:
     """A simple piece of furniture made of boxes."""
-    (w, d, h), solid, paint = size, Shape(), Paint(skin=-2)
-    t = min(0.05, h / 8)
-
-    def box(x: float, y: float, z: float, width: float, depth: float, height: float) -> None:
-        solid.box((x, y, z), (width, depth, height), paint)
-
-    def legs(height: float) -> None:
-        for x in (-1, 1):
-            for y in (-1, 1):
-                box(x * (w - t) / 2, y * (d - t) / 2, 0, t, t, height)
-
-    if shape == "table":
-        legs(h - t)
-        box(0, 0, h - t, w, d, t)
-    elif shape == "chair":
-        legs(h / 2 - t)
-        box(0, 0, h / 2 - t, w, d, t)
-        box(0, d / 2 - t / 2, h / 2, w, t, h / 2)
-    elif shape == "sofa":
-        box(0, 0, 0, w, d, h / 2)
-        box(0, d * 0.38, h / 2, w, d * 0.24, h / 2)
-    elif shape == "bed":
-        box(0, 0, 0, w, d, h * 0.55)
-        box(0, d / 2 - t / 2, h * 0.55, w, t, h * 0.45)
-    elif shape == "lamp":
-        box(0, 0, 0, w * 0.6, d * 0.6, t)
-        box(0, 0, t, w * 0.1, d * 0.1, h * 0.7 - t)
-        box(0, 0, h * 0.7, w, d, h * 0.3)
-    elif shape == "shelves":
-        box(0, d / 2 - t / 4, 0, w, t / 2, h)
-        for x in (-1, 1):
-            box(x * (w - t / 2) / 2, -t / 4, 0, t / 2, d - t / 2, h)
-        for k in range(6):
-            box(0, -t / 4, (h - t / 2) * k / 5, w - t, d - t / 2, t / 2)
-    else:
-        box(0, 0, 0, w, d, h)
+    solid = Shape()
+    for part in PARTS[shape]:
+        base, sides = np.multiply(part[:3], size), np.multiply(part[3:], size)
+        solid.box(tuple(base), tuple(sides), Paint(skin=-2))
     return solid.mesh()

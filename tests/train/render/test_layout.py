@@ -125,8 +125,10 @@ def test_rooms_are_as_full_as_lived_in_ones() -> None:
 
 
 def test_what_a_room_is_for_is_in_it() -> None:
-    needed = {"bedroom": {"bed", "bunk"}, "kitchen": {"base cabinet"}, "bathroom": {"bath", "shower"},
-              "office": {"desk"}, "living room": {"sofa", "corner sofa"}, "library": {"rack"}, "shop": {"rack"}}  # fmt: skip
+    needed = {
+        "bedroom": {"bed", "bunk"}, "kitchen": {"base cabinet"}, "bathroom": {"bath", "shower"}, "office": {"desk"},
+        "living room": {"sofa", "corner sofa"}, "library": {"rack"}, "shop": {"rack"},
+    }  # fmt: skip
     for kind, roles in needed.items():
         found = [roles & {item.role for item in furnished(kind, seed).layout.items} for seed in range(8)]
         assert sum(map(bool, found)) >= 6, kind
