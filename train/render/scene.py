@@ -15,7 +15,7 @@ from train.render import materials
 from train.render.camera import Cast, Surfaces, View
 from train.render.layout import Item
 from train.render.mesh import Mesh, Paint
-from train.render.plan import Room
+from train.render.plan import Light, Room
 
 GAIN = 1.66  # textures have a mean of 0.8 in sRGB, which is 1 / 1.66 of white
 LAMPS = ("ceiling lamp", "table lamp", "floor lamp")  # let the light inside them out
@@ -202,7 +202,7 @@ class Scene:
             tree.links.new(output, shader.inputs["Base Color"])
         return material
 
-    def _light(self, light) -> None:
+    def _light(self, light: Light) -> None:
         data = bpy.data.lights.new("light", light.kind.upper())
         data.energy, data.color = light.power, linear(light.colour)
         if light.kind == "area":

@@ -10,7 +10,7 @@ import numpy as np
 
 from depth_unet import Camera
 from train.render import photo
-from train.render.camera import Surfaces, View, draw_lens, find_views
+from train.render.camera import LIMITS, Cast, Surfaces, View, draw_lens, find_views
 from train.render.catalogue import Model
 from train.render.furnish import furnish
 from train.render.plan import Room, build_shell, draw_kind
@@ -75,7 +75,7 @@ class Built(NamedTuple):
     surfaces: Surfaces
     views: list[View]
     camera: Camera
-    cast: Any
+    cast: Cast
     seconds: Seconds
 
 
@@ -118,13 +118,15 @@ class Studio:
         return Built(room, surfaces, views, Camera.from_fov(width, height, fov), cast, seconds)
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
-        """Render the views of the room that was built last; pictures that are black or blown out are left out."""
+        """Render the views of the room that was built last; those too near, black or blown out are left out."""
         rng = self._stream(number, "photo")
         device, flash = rng.getrandbits(64), rng.uniform(40, 300) if rng.random() < 0.06 else 0.0
         for index, view in enumerate(built.views):
             begin = time.process_time()
-            linear = self.scene.shoot(view, index, flash)
             depth = exact_depth(built, view, self.settings.size)
+            if np.percentile(depth, 1) < 0.7 * LIMITS[view.kind][0]:  # something thin between the coarse rays
+                continue
+            linear = self.scene.shoot(view, index, flash)
             rendered, rng = time.process_time(), self._stream(number, f"photo {index}")
             look = photo.draw_look(random.Random(device), rng, self.settings.strength)
             jpeg = photo.develop(linear, look, rng) if photo.is_lit(linear) else None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from train.render.layout import Opening
 from train.render.mesh import Mesh, Paint, Shape, turned
 
 ATLAS = Paint(pattern="atlas", mapped=True, colour=(1, 1, 1), roughness=0.5)
@@ -318,12 +319,12 @@ def drape(rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: f
     return solid.mesh()
 
 
-def window(rng: Rng, hole, trim: Paint, dressing: str, cloth: Paint, pane: Paint) -> Mesh:
+def window(rng: Rng, hole: Opening, trim: Paint, dressing: str, cloth: Paint, pane: Paint) -> Mesh:
     """A window with its frame, sill and curtains or blind; the wall's inner face is y = 0, the pane lies behind it.
 
     Args:
         rng: decides the bars and the folds.
-        hole: the `train.render.layout.Opening`; the mesh is as high above the floor.
+        hole: its place above the floor, width, height and wall.
         trim, cloth, pane: paints.
         dressing: "curtains", "blind" or "none".
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 
 from train.render.catalogue import RULES, Library, by_role, primitives, read_libraries
 from train.render.mesh import Mesh, Paint, Shape, load
@@ -110,6 +111,13 @@ def test_folder_of_models_with_sizes(tmp_path: Path) -> None:
     (model,) = read_libraries([folder_of_models(tmp_path / "mine", table)])
     assert by_role([model])["desk"] == [model] and model.library.licence == "CC0"
     assert np.allclose(load(model).bounds[1], (0.6, 0.3, 0.75))
+
+
+def test_glb_models(tmp_path: Path) -> None:
+    (tmp_path / "box.glb").write_bytes(trimesh.creation.box((1, 2, 3)).export(file_type="glb"))
+    (tmp_path / "sizes.csv").write_text("file,name,role,width,depth,height\nbox.glb,Box,thing,0.1,0.2,0.3\n")
+    mesh = load(read_libraries([tmp_path])[0])
+    assert np.allclose(mesh.bounds, [(-0.05, -0.1, 0), (0.05, 0.1, 0.3)]) and len(mesh.faces) == 12
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from rays import intersect
 
 from depth_unet import Camera, RgbdFolder
 from depth_unet.data.origin import Origin, read_origin
+from depth_unet.files import write_json
 from train.render import folder
-from train.render.__main__ import main
+from train.render.__main__ import _pictures, main, parser
 from train.render.camera import View
 from train.render.catalogue import Library
 
@@ -122,6 +123,16 @@ def test_licences_list_creators_of_what_was_used(tmp_path: Path) -> None:
     assert folder.write_licences(tmp_path) == 2
     rows = list(csv.DictReader((tmp_path / "licences.csv").read_text().splitlines()))
     assert [(row["creator"], row["models"]) for row in rows] == [("Ann", "Bed; Sofa"), ("Bob", "Lamp")]
+
+
+def test_terms_of_pictures(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "art.png")
+    options = ["--pictures", str(tmp_path)]
+    pictures, origin = _pictures(parser().parse_args(options))
+    assert [path.name for path in pictures] == ["art.png"] and origin.weights == "unknown"
+    assert _pictures(parser().parse_args([*options, "--pictures-terms", "mit"]))[1].weights == "mit"
+    write_json(tmp_path / "origin.json", {"title": "Art", "weights": "research-only"})
+    assert _pictures(parser().parse_args(options))[1].title == "Art"
 
 
 @pytest.mark.skipif(HAS_BPY, reason="bpy is installed")
