@@ -17,14 +17,14 @@ ALONG_WALLS = {  # role and probability, in the order of placing
     "kitchen": "washer .3 rack .25 stool .2 small-table .2",
     "bathroom": "washer .4 radiator .4 small-table .1",
     "office": "filing .8 office-cabinet .5 bookcase .6 filing .5 cooler .3 plant .5 armchair .2 rack .5 rack .3",
-    "study": "rack .8 rack .5 armchair .6 bookcase .6 plant .35 floor-lamp .5 filing .4 piano .12 rack .3",
+    "study": "desk 1 rack .8 rack .5 armchair .6 bookcase .6 plant .35 floor-lamp .5 filing .4 piano .12 rack .3",
     "classroom": "rack .8 filing .4 office-cabinet .4 plant .3 desk .4",
     "meeting room": "plant .6 chest .5 office-cabinet .4 cooler .3 filing .3",
     "library": "armchair .6 plant .5 small-table .4 desk .4",
     "shop": "chest .3 fridge .4 plant .3",
     "corridor": "plant .5 chest .4 chair .5 radiator .4 filing .3 bike .25 rack .3",
-    "basement": "washer .6 cellar .9 cellar .6 gym .5 bike .6 wardrobe .4 desk .4 sofa .25 cellar .4 fridge .2",
-    "cafe": "plant .6 rack .6 fridge .5 sofa .3 plant .3",
+    "basement": "rack .9 rack .5 rack .4 washer .6 cellar .9 cellar .6 gym .5 bike .6 wardrobe .4 desk .4 sofa .2 fridge .2",
+    "cafe": "base-cabinet .9 base-cabinet .7 plant .6 rack .6 fridge .5 sofa .3 plant .3",
 }  # fmt: skip
 SMALL = {"bathroom": "bath thing"} | dict.fromkeys(("kitchen", "dining room", "cafe"), "kitchen thing")
 SMALL |= dict.fromkeys(("office", "study", "classroom", "meeting room"), "office thing")
@@ -245,7 +245,7 @@ class _Furnishing:
         """A lamp somewhere on a piece of furniture."""
         lamp = self.make("table lamp")
         if lamp:
-            self.layout.set_on(lamp, carrier, tries=2)
+            self.layout.set_on(lamp, carrier)
 
     def soften(self, sofa: Item) -> None:
         """Cushions and a blanket on a sofa."""
@@ -256,15 +256,6 @@ class _Furnishing:
         if self.likely(0.4):
             size = (self.between(0.5, 0.9), self.between(0.6, 0.9))
             self.cloth(sofa, self.between(-0.35, 0.35) * width, -0.05, size, 0.02, 0.15, 0.3)
-
-    def on_back_wall(self, item: Item, new: Item, z: float) -> None:
-        """A thing on the wall behind another."""
-        zone = self.zone_of(item)
-        for side in range(4):
-            wall = zone.wall(side)
-            if abs(math.remainder(wall.yaw - item.yaw, 2 * math.pi)) < 0.1:
-                u = (item.x - wall.x) * math.cos(wall.yaw) + (item.y - wall.y) * math.sin(wall.yaw)
-                self.against(new, zone, side, u, gap=0.001, z=z, tries=1)
 
     # Rooms
 
@@ -364,7 +355,8 @@ class _Furnishing:
             if tall > 0.3:
                 face = things.MIRROR if self.likely(0.6) else things.WHITE
                 mirror = things.panel(self.between(0.4, 0.8), tall, self.some([things.METAL, things.WHITE]), face)
-                self.on_back_wall(basin, Item.of("mirror", mirror), bottom)
+                item = Item.of("mirror", mirror, "wall", bottom)
+                self.beside(basin, item, 0, basin.size[1] / 2 + 0.019 - item.size[1] / 2)
         self.small(self.against("toilet", zone, tries=30), 1, "bath thing")
         for _ in range(self.rng.randrange(1, 3)):
             self.against("towel rail", zone, z=self.between(0.9, 1.3), gap=0.005)
@@ -375,9 +367,6 @@ class _Furnishing:
         for _ in range(max(1, min(9, int(zone.area / self.between(4.5, 8))))):
             desk = self.make("desk", same=self.likely(0.8))
             self.work_place(self.against(desk, zone) if self.likely(0.7) else self.middle(desk, zone, 0.6), True)
-
-    def study(self, zone: Zone) -> None:
-        self.work_place(self.against("desk", zone, tries=30))
 
     def classroom(self, zone: Zone) -> None:
         face, desk = self.rng.randrange(4), self.some(["small table", "desk", "desk"])
@@ -399,7 +388,6 @@ class _Furnishing:
                 seats = max(1, int(item.size[0] / 0.65))
                 for seat in range(seats):
                     self.draw_up(item, role, ((seat + 0.5) / seats - 0.5) * item.size[0])
-        self.pictures(zone, self.rng.randrange(3, 10))
 
     def meeting_room(self, zone: Zone) -> None:
         self.style["table"] = max(self.rng.sample(self.roles["table"], 2), key=lambda model: model.size[0])
@@ -437,17 +425,8 @@ class _Furnishing:
                     place = zone.x0 + 1.5 + i * dx, zone.y0 + 1.5 + j * dy
                     count += self.layout.put(Item.of("shelves", mesh, role="rack"), zone, *place, yaw) is not None
 
-    def corridor(self, zone: Zone) -> None:
-        self.pictures(zone, self.rng.randrange(2, 6))
-
-    def basement(self, zone: Zone) -> None:
-        for _ in range(self.rng.randrange(1, 5)):
-            self.rack(zone, style=self.some(["goods", "mixed"]))
-
     def cafe(self, zone: Zone) -> None:
         role = self.some(["small table", "small table", "table"])
-        for _ in range(2):
-            self.against("base cabinet", zone)
         for _ in range(max(3, int(zone.area / self.between(4, 8)))):
             table = self.middle(self.make(role, same=True), zone, 0.5)
             if table:
@@ -477,7 +456,7 @@ class _Furnishing:
         for _ in range(0 if kind in ("bathroom", "corridor") else self.some([0, 1, 1, 2])):
             shelf = things.wall_shelf(rng, self.between(0.5, 1.4), self.between(0.15, 0.28), self.board)
             self.hang(shelf, "wall shelf", zone, self.between(1.2, 1.65))
-        self.pictures(zone, self.some([1, 2, 3, 4, 6, 9]))
+        self.pictures(zone, self.some([3, 6, 9] if kind in ("classroom", "corridor") else [1, 2, 3, 4, 6, 9]))
         for item in [item for item in self.layout.items if zone.holds(item.x, item.y)]:
             surface = min(1.6, item.size[0] * item.size[1])
             if item.role in CARRIERS:

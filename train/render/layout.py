@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from train.render.catalogue import Model
 from train.render.mesh import CELL, Layer, Mesh, load, turned
 
 TOLERANCE = 0.004  # metres by which neighbours may touch
-SLACK = 1.06  # furniture is scaled by up to this
 
 
 class Wall(NamedTuple):
@@ -169,14 +168,12 @@ class Item:
     role: str = ""
 
     @classmethod
-    def of(
-        cls, name: str, mesh: Mesh, on: "str | Item" = "floor", z: float = 0.0, soft: bool = False, role: str = ""
-    ) -> "Item":
-        """A thing of a mesh, which is moved onto its own middle and base."""
+    def of(cls, name: str, mesh: Mesh, on: "str | Item" = "floor", z: float = 0.0, **more: Any) -> "Item":
+        """A thing of a mesh, which is moved onto its own middle and base; `more` fields may follow."""
         low, high = mesh.bounds
         mesh.vertices -= ((low + high) / 2 * (1, 1, 0)) + low * (0, 0, 1)
         del mesh.bounds
-        return cls(name, mesh, tuple(float(v) for v in high - low), 0, 0, z, 0, on, soft=soft, role=role)
+        return cls(name, mesh, tuple(float(v) for v in high - low), 0, 0, z, 0, on, **more)
 
     @property
     def box(self) -> Box:
@@ -276,9 +273,7 @@ class Layout:
         mesh = load(model)
         if mesh is None:
             return None
-        if model not in self._scales:
-            self._scales[model] = self.rng.uniform(0.94, SLACK)
-        scale = self._scales[model]
+        scale = self._scales.setdefault(model, self.rng.uniform(0.94, 1.06))  # one scale in a room
         size = tuple(side * scale for side in model.size)
         return Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
 
@@ -290,16 +285,12 @@ class Layout:
         close = tuple(close)
         if not self.inside(zone, item.box) or not self.free(item.box.grown(pad), close):
             return None
-        if any(
-            overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item))
-            for other in close
-        ):
-            return None
+        for other in close:
+            if overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item)):
+                return None
         return self.add(item)
 
-    def on_wall(
-        self, item: Item, zone: Zone, side: int, u: float, gap: float = 0.0, jitter: float = 0.0
-    ) -> Item | None:
+    def on_wall(self, item: Item, zone: Zone, side: int, u: float, gap: float, jitter: float = 0.0) -> Item | None:
         """Place a thing with its back to a wall; its `z` and `on` are kept."""
         wall = zone.wall(side)
         if abs(u) + item.size[0] / 2 > wall.length / 2:
@@ -309,14 +300,12 @@ class Layout:
         reach = item.size[1] / 2 * math.cos(swing) + item.size[0] / 2 * math.sin(swing)
         return self.put(item, zone, *wall.at(u, reach + gap), yaw)
 
-    def set_on(
-        self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None, tries: int = 4
-    ) -> Item | None:
+    def set_on(self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None) -> Item | None:
         """Place a small thing on or inside furniture, where a horizontal surface carries all of it."""
         layers = [layer for layer in carrier.mesh.survey.layers if layer.height * carrier.scale + carrier.z > 0.02]
         if not layers:
             return None
-        for _ in range(tries):
+        for _ in range(4):
             turn = self.rng.uniform(-math.pi, math.pi) if yaw is None else yaw + self.rng.gauss(0, 0.15)
             box = Box(0, 0, item.size[0], item.size[1], 0, 1, turn)
             layer = layers[-1] if not inside and self.rng.random() < 0.7 else self.rng.choice(layers)
@@ -369,13 +358,13 @@ def problems(layout: Layout) -> list[str]:
         else:
             held = any(_on_wall(item, zone) for zone in layout.zones)
         if not held:
-            found.append(f"{item.name} at {item.x:.2f}, {item.y:.2f}, {item.z:.2f} is not carried by {_name(item.on)}")
+            found.append(
+                f"{item.name} at {item.x:.2f}, {item.y:.2f}, {item.z:.2f} is not carried by {getattr(item.on, 'name', item.on)}"
+            )
     solid = [item for item in layout.items if not item.soft]
     for item in solid:
-        if (
-            not any(zone.holds(item.x, item.y, -0.4) for zone in layout.zones)
-            or item.z + item.size[2] > layout.height + 0.002
-        ):
+        inside = any(zone.holds(item.x, item.y, -0.4) for zone in layout.zones)
+        if not inside or item.z + item.size[2] > layout.height + 0.002:
             found.append(f"{item.name} at {item.x:.2f}, {item.y:.2f} is outside the room")
         for _, other in layout.touching(item.box):
             if other is None or id(other) >= id(item) or other is item.on or item is other.on:
@@ -385,18 +374,8 @@ def problems(layout: Layout) -> list[str]:
     return found
 
 
-def _name(on: "str | Item") -> str:
-    return on if isinstance(on, str) else on.name
-
-
 def _on_wall(item: Item, zone: Zone) -> bool:
     """Whether the back of a thing is within 3 cm of a wall of the zone."""
-    for side in range(4):
-        wall = zone.wall(side)
-        if abs(math.remainder(item.yaw - wall.yaw, 2 * math.pi)) < 0.01:
-            x, y = item.at(0, item.size[1] / 2)
-            c, s = math.cos(wall.yaw), math.sin(wall.yaw)
-            inward = (x - wall.x) * s - (y - wall.y) * c
-            if -0.3 < inward < 0.03:
-                return True
-    return False
+    x, y = item.at(0, item.size[1] / 2)
+    rims = zone.x0 - x, x - zone.x1, zone.y0 - y, y - zone.y1
+    return abs(max(rims)) < 0.03
