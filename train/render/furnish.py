@@ -23,7 +23,7 @@ ALONG_WALLS = {  # role and probability, in the order of placing
     "library": "armchair .6 plant .5 small-table .4 desk .4",
     "shop": "chest .3 fridge .4 plant .3",
     "corridor": "plant .5 chest .4 chair .5 radiator .4 filing .3 bike .25 rack .3",
-    "basement": "rack .9 rack .5 rack .4 washer .6 cellar .9 cellar .6 gym .5 bike .6 wardrobe .4 desk .4 sofa .2 fridge .2",
+    "basement": "rack .9 rack .5 rack .4 washer .6 cellar .9 cellar .6 gym .5 bike .6 wardrobe .4 desk .4 fridge .2",
     "cafe": "base-cabinet .9 base-cabinet .7 plant .6 rack .6 fridge .5 sofa .3 plant .3",
 }  # fmt: skip
 SMALL = {"bathroom": "bath thing"} | dict.fromkeys(("kitchen", "dining room", "cafe"), "kitchen thing")

@@ -358,9 +358,8 @@ def problems(layout: Layout) -> list[str]:
         else:
             held = any(_on_wall(item, zone) for zone in layout.zones)
         if not held:
-            found.append(
-                f"{item.name} at {item.x:.2f}, {item.y:.2f}, {item.z:.2f} is not carried by {getattr(item.on, 'name', item.on)}"
-            )
+            carrier = getattr(item.on, "name", item.on)
+            found.append(f"{item.name} at {item.x:.2f}, {item.y:.2f}, {item.z:.2f} is not carried by {carrier}")
     solid = [item for item in layout.items if not item.soft]
     for item in solid:
         inside = any(zone.holds(item.x, item.y, -0.4) for zone in layout.zones)
