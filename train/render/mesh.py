@@ -3,9 +3,10 @@
 import io
 import math
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -211,26 +212,27 @@ class Shape:
         return Mesh(*stacked, list(self.paints))
 
 
-def _resolver(model: Model) -> tuple[io.BytesIO, trimesh.resolvers.Resolver]:
+@lru_cache(maxsize=16)
+def _archive(path: Path) -> tuple[zipfile.ZipFile, dict[str, list[str]]]:
+    """A library, read once, and the materials and pictures in each of its folders."""
+    archive, folders = zipfile.ZipFile(io.BytesIO(path.read_bytes())), defaultdict(list)
+    for name in archive.namelist():
+        if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg")):
+            folders[name.rpartition("/")[0]].append(name)
+    return archive, folders
+
+
+def _open(model: Model) -> tuple[io.BytesIO, trimesh.resolvers.Resolver]:
     """The bytes of a mesh file, and where the files beside it are found."""
-    path = model.library.path
+    path, file = model.library.path, PurePosixPath(model.file)
     if path.is_dir():
-        file = path / model.file
-        return io.BytesIO(file.read_bytes()), trimesh.resolvers.FilePathResolver(file)
-    with zipfile.ZipFile(path) as archive:
-        own = PurePosixPath(model.file)
-        names = _folder(path, str(own.parent))
-        names = [name for name in names if len(names) < 60 or PurePosixPath(name).name.startswith(own.stem)]
-        beside = {PurePosixPath(name).name: io.BytesIO(archive.read(name)) for name in names}
-        return io.BytesIO(archive.read(model.file)), trimesh.resolvers.ZipResolver(beside)
-
-
-@lru_cache(maxsize=4096)
-def _folder(path, folder: str) -> tuple[str, ...]:
-    """Materials and pictures in a folder of an archive."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if str(PurePosixPath(name).parent) == folder]
-    return tuple(name for name in names if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg")))
+        return io.BytesIO((path / file).read_bytes()), trimesh.resolvers.FilePathResolver(path / file)
+    archive, folders = _archive(path)
+    names = {name: name.rpartition("/")[2] for name in folders[str(file.parent)]}
+    if len(names) > 60:  # many models share the folder
+        names = {name: own for name, own in names.items() if own.startswith(file.stem)}
+    beside = {own: io.BytesIO(archive.read(name)) for name, own in names.items()}
+    return io.BytesIO(archive.read(model.file)), trimesh.resolvers.ZipResolver(beside)
 
 
 @lru_cache(maxsize=400)
@@ -241,7 +243,7 @@ def load(model: Model) -> Mesh | None:
     """
     if model.library.path is None:
         return _primitive(model.file, model.size)
-    file, resolver = _resolver(model)
+    file, resolver = _open(model)
     try:
         loaded = trimesh.load(file, file_type=PurePosixPath(model.file).suffix[1:], resolver=resolver, process=False)
     except Exception:  # trimesh raises whatever its parsers meet in a damaged file
