@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from rays import intersect
 
@@ -104,6 +105,20 @@ def test_many_claims_at_once_give_each_room_to_one(tmp_path: Path) -> None:
     assert (
         sorted(taken) == list(range(8)) and folder.finished(tmp_path, [f"0-{number:05d}" for number in range(8)]) == 8
     )
+
+
+def test_a_room_finished_while_its_lock_was_taken_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LateLock(FileLock):
+        def acquire(self, *args, **options):
+            (tmp_path / "0-00000").mkdir()  # another process finishes it now
+            return super().acquire(*args, **options)
+
+    monkeypatch.setattr(folder, "FileLock", LateLock)
+    with folder.claimed(tmp_path, "0-00000") as place:
+        assert place is None
+    assert list((tmp_path / "0-00000").iterdir()) == []
 
 
 def test_origin_takes_the_strictest_terms(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def test_small_things_stand_on_surfaces_with_their_whole_base() -> None:
     assert len([item for item in put if item]) > 10 and len(heights) >= 4
     assert problems(layout) == []
     assert layout.set_on(block(2, 2, 0.1), shelves) is None
+    tall = [layout.set_on(block(0.05, 0.05, 0.5), shelves, inside=True) for _ in range(30)]  # higher than a shelf
+    assert {round(item.z, 2) for item in tall if item} == {round(shelves.size[2], 2)}
     assert layout.set_on(block(0.1, 0.1, 2.0), shelves) is None  # below the ceiling
 
 
