@@ -19,7 +19,11 @@ from depth_unet.images import SUFFIXES
 from train.render import catalogue, folder
 from train.render.plan import KINDS
 
-EXAMPLES = {"living_room": ("living room", 0), "kitchen": ("kitchen", 0), "bedroom": ("bedroom", 0)}
+EXAMPLES = {
+    "living_room": ("living room", 0, 0),
+    "kitchen": ("kitchen", 0, 0),
+    "bedroom": ("bedroom", 0, 0),
+}  # room, view
 EXAMPLES_SIZE, EXAMPLES_FOCAL_35MM = (720, 960), 28
 EXAMPLES_FOLDER = Path("depth_unet", "page", "examples")
 FURNITURE = ".sh3f libraries, Sweet Home 3D's jar, folders of them, or a folder of OBJ or GLB models with sizes.csv"
@@ -167,13 +171,13 @@ def render_examples(options: argparse.Namespace) -> Iterator[Path]:
         raise ValueError("--examples needs --furniture: the page shows furnished rooms")
     roles, (height, width) = catalogue.by_role(_models(options)), EXAMPLES_SIZE
     fov = Camera.from_focal_35mm(width, height, EXAMPLES_FOCAL_35MM).horizontal_fov_deg
-    for name, (kind, number) in EXAMPLES.items():
-        settings = Settings(0, EXAMPLES_SIZE, 6, (fov, fov), 0.5, (kind,), 48, os.cpu_count() or 1)
+    for name, (kind, number, index) in EXAMPLES.items():
+        settings = Settings(0, EXAMPLES_SIZE, 6, (fov, fov), 0.5, (kind,), 20, os.cpu_count() or 1)
         with _silent():
             studio = Studio(settings, roles)
             built = studio.build(number)
             standing = [view for view in built.views if view.kind == "standing"]
-            frame = next(studio.frames(number, built._replace(views=standing)))
+            frame = next(studio.frames(number, built._replace(views=standing[index:])))
         path = options.examples / f"{name}.jpg"
         write_atomically(path, with_focal_35mm(frame.jpeg, EXAMPLES_FOCAL_35MM))
         yield path

@@ -123,7 +123,7 @@ RULES = {
     "bike": Rule(r"bike|bicycle|stroller|scooter|tricycle", "V", (0.1, 0.6), (0.3, 1.6), (0.3, 1.2)),
     "floor thing": Rule(
         r"box|suitcase|backpack|dustbin|trash|basket|briefcase|sneaker|shoes|slippers|ball$|guitar|speaker|fan$|crate|"
-        r"umbrella|trunck|recycling|teddy|handbag|rocking|puff|child chair|helmet|mini stereo|vase|radio$|potty",
+        r"trunck|recycling|teddy|handbag|rocking|puff|child chair|helmet|mini stereo|vase|radio$|potty",
         "MBAOLK", (0.08, 1.0), (0.08, 0.7), (0.05, 0.9)),
 }  # fmt: skip
 SMALL = {"K": "kitchen thing", "A": "bath thing", "O": "office thing", "L": "thing", "B": "thing", "M": "thing"}
