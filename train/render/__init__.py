@@ -1,0 +1,1 @@
+"""Rendered rooms with exact metric depth: furniture, layout, cameras, Blender scene and photo model."""

@@ -1,0 +1,224 @@
+"""`python -m train.render`: furnished rooms with exact metric depth, rendered by Blender's Cycles."""
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from depth_unet import Camera
+from depth_unet.data.origin import ORIGIN_FILE, TERMS_OF_WEIGHTS, Origin, read_origin
+from depth_unet.files import write_atomically
+from depth_unet.images import SUFFIXES
+from train.render import catalogue, folder
+from train.render.plan import KINDS
+
+EXAMPLES = {
+    "living_room": ("living room", 0, 0),
+    "kitchen": ("kitchen", 0, 0),
+    "bedroom": ("bedroom", 0, 0),
+}  # room, view
+EXAMPLES_SIZE, EXAMPLES_FOCAL_35MM = (720, 960), 28
+EXAMPLES_FOLDER = Path("depth_unet", "page", "examples")
+FURNITURE = ".sh3f libraries, Sweet Home 3D's jar, folders of them, or a folder of OBJ or GLB models with sizes.csv"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    of = argparse.ArgumentParser(prog="python -m train.render", description=__doc__, formatter_class=formatter)
+    add, angles = of.add_argument, {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH"), "default": (50.0, 85.0)}
+    add("--output", type=Path, metavar="DIR", help="folder of the rooms, read as rgbd:DIR")
+    add("--rooms", type=int, default=100, metavar="N", help="number of rooms; a larger number continues")
+    add("--first", type=int, default=0, metavar="N", help="number of the first room")
+    add("--furniture", type=Path, nargs="+", default=[], metavar="LIBRARY", help=FURNITURE)
+    add("--kinds", nargs="+", choices=KINDS, metavar="KIND", default=[], help=f"only these rooms: {', '.join(KINDS)}")
+    add("--size", default="240x320", metavar="HxW", help="height and width of a frame in pixels")
+    add("--views", type=int, default=6, help="frames of each room, at most")
+    add("--fov", **angles, help="narrowest and widest field of view across, degrees")
+    add("--seed", type=int, default=0, help="the same seed gives the same layout, cameras and depth")
+    add(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="of the photo model: 0 for clean renderings, 1 for phones and a Kinect",
+    )
+    add("--pictures", type=Path, metavar="FOLDER", help="pictures for posters and screens")
+    add(
+        "--pictures-terms",
+        choices=TERMS_OF_WEIGHTS,
+        help="of weights trained on them; else those of FOLDER/origin.json",
+    )
+    add("--samples", type=int, default=9, help="rays for each pixel before denoising, at most")
+    add("--threads", type=int, default=1, help="threads of each process")
+    add("--processes", type=int, default=1, help="processes that share the rooms")
+    add("--sheet", type=Path, metavar="FILE", help="also write a JPEG of a frame of each of the first 24 rooms")
+    add(
+        "--examples",
+        nargs="?",
+        type=Path,
+        const=EXAMPLES_FOLDER,
+        metavar="DIR",
+        help="render the page's examples instead",
+    )
+    return of
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(side) for side in text.lower().split("x"))
+    except ValueError:
+        height = width = 0
+    if min(height, width) < 16:
+        raise ValueError(f"--size must be HEIGHTxWIDTH of at least 16 pixels each, e.g. 240x320, not {text!r}")
+    return height, width
+
+
+def _pictures(options: argparse.Namespace) -> tuple[list[Path], Origin | None]:
+    """Pictures for walls and screens, and their origin."""
+    if options.pictures is None:
+        return [], None
+    found = sorted(path for path in options.pictures.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"there is no picture in {options.pictures}")
+    if options.pictures_terms:
+        return found, Origin(options.pictures.name, weights=options.pictures_terms)
+    if (options.pictures / ORIGIN_FILE).is_file():
+        return found, read_origin(options.pictures / ORIGIN_FILE)
+    return found, Origin(options.pictures.name)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Blender prints on the C level; keep that out of the output."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _models(options: argparse.Namespace) -> list[catalogue.Model]:
+    """The furniture, announced with its licences."""
+    models = catalogue.read_libraries(options.furniture)
+    for library, count in Counter(model.library for model in models).items():
+        print(f"{library.name}: {count} models, licence: {library.licence}")
+    if not models:
+        print("warning: without --furniture the rooms hold boxes and simple shapes, for tests only", file=sys.stderr)
+    return models
+
+
+def _settings(options: argparse.Namespace):
+    """The settings of the frames, checked."""
+    from train.render.studio import Settings  # imports Blender
+
+    low, high = options.fov
+    if not 20 <= low <= high <= 120:
+        raise ValueError(f"--fov must be two angles between 20 and 120 degrees, the smaller first, not {low} {high}")
+    counts = options.rooms, options.views, options.samples, options.threads, options.processes
+    if min(counts) < 1 or options.strength < 0:
+        raise ValueError("the numbers of rooms, views, samples, threads, processes must be at least 1, --strength 0")
+    frame = options.seed, _size(options.size), options.views, (low, high), options.strength
+    return Settings(*frame, tuple(options.kinds), options.samples, options.threads)
+
+
+def render(options: argparse.Namespace) -> int:
+    """Render rooms until all are finished, by this process or by others.
+
+    Returns:
+        The number of frames that this process rendered.
+
+    Raises:
+        FileNotFoundError: a library or the folder of pictures is missing.
+        ValueError: an option makes no sense.
+    """
+    from train.render.studio import Studio
+
+    settings, models, (pictures, origin) = _settings(options), _models(options), _pictures(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    used = {model.library for model in models or catalogue.primitives()}
+    print(f"terms of weights trained on these rooms: {folder.write_origin(options.output, used, origin).weights}")
+    studio, frames = Studio(settings, catalogue.by_role(models), pictures), 0
+    names = [folder.room_name(options.seed, options.first + number) for number in range(options.rooms)]
+    try:
+        with tqdm(total=options.rooms, unit="room", initial=folder.finished(options.output, names)) as bar:
+            for number, name in enumerate(names, options.first):
+                with folder.claimed(options.output, name) as place, _silent():
+                    frames += folder.write_room(place, *studio.room(number)) if place else 0
+                bar.set_postfix(frames=frames, refresh=False)
+                bar.update(folder.finished(options.output, names) - bar.n)
+    finally:
+        folder.write_licences(options.output)
+    return frames
+
+
+def render_examples(options: argparse.Namespace) -> Iterator[Path]:
+    """Render the photos that the page offers as examples, with the lens in their EXIF."""
+    from train.render.photo import with_focal_35mm
+    from train.render.studio import Settings, Studio
+
+    if not options.furniture:
+        raise ValueError("--examples needs --furniture: the page shows furnished rooms")
+    roles, (height, width) = catalogue.by_role(_models(options)), EXAMPLES_SIZE
+    fov = Camera.from_focal_35mm(width, height, EXAMPLES_FOCAL_35MM).horizontal_fov_deg
+    for name, (kind, number, index) in EXAMPLES.items():
+        settings = Settings(0, EXAMPLES_SIZE, 6, (fov, fov), 0.5, (kind,), 20, os.cpu_count() or 1)
+        with _silent():
+            studio = Studio(settings, roles)
+            built = studio.build(number)
+            standing = [view for view in built.views if view.kind == "standing"]
+            frame = next(studio.frames(number, built._replace(views=standing[index:])))
+        path = options.examples / f"{name}.jpg"
+        write_atomically(path, with_focal_35mm(frame.jpeg, EXAMPLES_FOCAL_35MM))
+        yield path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if all went well, 2 if it could not be done, 130 if interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(arguments)
+    if importlib.util.find_spec("bpy") is None:
+        print(
+            'error: rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"',
+            file=sys.stderr,
+        )
+        return 2
+    if options.output is None and options.examples is None:
+        print("error: --output DIR is needed", file=sys.stderr)
+        return 2
+    command = [sys.executable, "-m", "train.render", *arguments, "--processes", "1"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    others = [subprocess.Popen(command, **quiet) for _ in range(options.processes - 1)]
+    try:
+        if options.examples:
+            for path in render_examples(options):
+                print(f"wrote {path}")
+            return 0
+        print(f"rendered {render(options)} frames in {options.output}")
+        codes = [other.wait() for other in others]
+        if options.sheet:
+            print(f"{options.sheet} shows {folder.contact_sheet(options.output, options.sheet)} rooms")
+        return max(codes, default=0)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130
+    finally:
+        for other in others:
+            other.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

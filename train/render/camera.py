@@ -1,0 +1,251 @@
+"""Cameras: where a person would hold one, what it sees in coarse rays, and which views are worth rendering."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from train.render.layout import Box, Item, Layout, Zone
+from train.render.plan import Room
+
+GRID = (12, 16)  # rows and columns of the rays that judge a view
+KINDS = {"standing": 0.53, "bent": 0.25, "front": 0.14, "single": 0.08}
+TABLES = {"table", "desk", "coffee table", "small table", "base cabinet", "sink", "island", "chest", "rack", "bookcase",
+          "bedside", "tv stand", "office cabinet", "basin", "cooker", "filing"}  # fmt: skip
+FRONTS = {"rack", "bookcase", "office cabinet", "fridge", "wardrobe", "chest"}
+
+
+class View(NamedTuple):
+    """A camera in the room; x to the right of the picture, y up, looking along -z before it is turned.
+
+    Args:
+        eye: metres.
+        yaw: direction that it looks in, counter-clockwise from the room's x axis, radians.
+        pitch: above the horizon, radians.
+        roll: clockwise turn of the camera about its axis, radians.
+        fov_deg: field of view across.
+        kind: one of `KINDS`.
+    """
+
+    eye: tuple[float, float, float]
+    yaw: float
+    pitch: float
+    roll: float
+    fov_deg: float
+    kind: str
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """(3, 3) matrix whose columns are right, up and backward in the room."""
+        (cy, sy), (cp, sp), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (self.yaw, self.pitch, self.roll))
+        forward, right = np.array([cy * cp, sy * cp, sp]), np.array([sy, -cy, 0.0])
+        up = np.cross(right, forward)
+        return np.stack([right * cr - up * sr, up * cr + right * sr, -forward], 1)
+
+    def rays(self, height: int, width: int) -> np.ndarray:
+        """Directions through the pixel centres, (height * width, 3); 1 m long along the camera's axis."""
+        tangent = math.tan(math.radians(self.fov_deg) / 2)
+        x = ((np.arange(width) + 0.5) / width * 2 - 1) * tangent
+        y = -((np.arange(height) + 0.5) / height * 2 - 1) * tangent * height / width
+        x, y = np.meshgrid(x, y)
+        return np.stack([x, y, -np.ones_like(x)], -1).reshape(-1, 3) @ self.rotation.T
+
+
+class Surfaces(NamedTuple):
+    """All triangles of a room.
+
+    Args:
+        corners: (T, 3, 3) metres.
+        normals: (T, 3) not normalised.
+        owners: (T,) number of the thing that each belongs to.
+        planes: (T,) number of the plane that each lies in, within its thing.
+    """
+
+    corners: np.ndarray
+    normals: np.ndarray
+    owners: np.ndarray
+    planes: np.ndarray
+
+    @classmethod
+    def of(cls, items: Sequence[Item], clear: float = 0.4) -> "Surfaces":
+        """The triangles of things, without clear glass (opacity below `clear`)."""
+        corners, owners = [], []
+        for number, item in enumerate(items):
+            solid = np.array([paint.opacity >= clear for paint in item.mesh.paints])[item.mesh.slots]
+            corners.append(item.vertices()[item.mesh.faces[solid]])
+            owners.append(np.full(len(corners[-1]), number))
+        stacked, owner = np.concatenate(corners), np.concatenate(owners)
+        normals = np.cross(stacked[:, 1] - stacked[:, 0], stacked[:, 2] - stacked[:, 0])
+        unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        offset = (unit * stacked[:, 0]).sum(1)
+        keys = (
+            np.concatenate([np.round(np.column_stack([unit, offset]) * 10), owner[:, None]], 1).astype(np.int64) + 1000
+        )
+        codes = keys @ np.array([1, 2_053, 4_194_301, 8_589_934_583, 17_592_186_044_399])
+        return cls(stacked, normals, owner, np.unique(codes, return_inverse=True)[1].reshape(-1))
+
+    def depth(self, eye: np.ndarray, rays: np.ndarray, hit: np.ndarray) -> np.ndarray:
+        """Depth along the camera's axis where the rays meet the planes of triangles, 0 where `hit` is -1."""
+        normals = self.normals[hit]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depth = (normals * (self.corners[hit, 0] - eye)).sum(1) / (normals * rays).sum(1)
+        return np.where((hit >= 0) & np.isfinite(depth), depth, 0.0)
+
+
+Cast = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (eye (3,), rays (N, 3)) -> (N,) first triangles hit, or -1
+
+
+class Judged(NamedTuple):
+    """What coarse rays tell of a view.
+
+    Args:
+        reason: why it is rejected, or "".
+        score: lower is better.
+    """
+
+    reason: str
+    score: float
+
+
+LIMITS = {  # nearest 2 % of the pixels, range of the median depth, largest share of one plane
+    "standing": (0.5, 0.9, 7.0, 0.6), "bent": (0.25, 0.35, 1.35, 0.65), "front": (0.25, 0.32, 1.3, 0.85),
+    "single": (0.5, 0.7, 2.6, 0.65),
+}  # fmt: skip
+
+
+def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Sequence[View]) -> Judged:
+    """Reject a view that is too near, of a single plane, or out of the room; score its contents.
+
+    Args:
+        view: to be judged.
+        wanted: median depth that would be best, in metres.
+        surfaces, cast: of the room.
+        others: views of the room already chosen; similar ones score worse.
+    """
+    eye, rays = np.array(view.eye), view.rays(*GRID)
+    hit = cast(eye, rays)
+    depth = surfaces.depth(eye, rays, hit)
+    if (hit < 0).mean() > 0.02:
+        return Judged("void", 9.0)
+    near, low, high, most = LIMITS[view.kind]
+    median, planes = float(np.median(depth)), np.bincount(surfaces.planes[hit])
+    if np.percentile(depth, 2) < near:
+        return Judged("near", 9.0)
+    if not low < median < high:
+        return Judged("median", 9.0)
+    share = planes.max() / len(hit)
+    if share > most:
+        return Judged("plane", 9.0)
+    things = len(np.unique(surfaces.owners[hit]))
+    score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt((planes > 0).sum())
+    score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front") + 0.3 * max(
+        0.0, 1.25 - np.percentile(depth, 95) / median
+    )
+    for other in others:
+        same = (view.rotation[:, 2] @ other.rotation[:, 2]) > 0.9 and math.dist(view.eye, other.eye) < 0.6
+        score += 0.6 * same
+    return Judged("", score)
+
+
+def _stands(layout: Layout, zone: Zone, x: float, y: float, z: float, reach: float) -> bool:
+    """Whether a person can stand within `reach` of a point, and a camera fits at height z."""
+    if not zone.holds(x, y, 0.08) or not layout.free(Box(x, y, 0.18, 0.18, z - 0.12, z + 0.15), doors=True):
+        return False
+    spots = [(x, y)] + [(x + reach * math.cos(a), y + reach * math.sin(a)) for a in np.arange(8) * math.pi / 4]
+    return any(
+        any(other.holds(px, py, 0.12) for other in layout.zones)
+        and layout.free(Box(px, py, 0.3, 0.3, 0.12, 1.5), doors=True)
+        for px, py in spots
+    )
+
+
+def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View | None:
+    """A camera of a kind, or None if it is nowhere near where a person can stand."""
+    between, placed = rng.uniform, layout.items
+    zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
+    pools = {
+        "standing": placed,
+        "bent": [item for item in placed if item.role in TABLES and item.z < 0.1],
+        "front": [item for item in placed if item.role == "screen"],
+        "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and item.size[0] > 0.3],
+    }
+    if kind == "front" and (not pools[kind] or rng.random() < 0.3):
+        pools[kind] = [item for item in placed if item.role in FRONTS and item.z < 0.1]
+    if not pools[kind]:
+        return None
+    target = rng.choice(pools[kind])
+    (width, depth, height), reach, highest = target.size, 0.3, 10
+    if kind == "standing":
+        x, y = between(zone.x0 + 0.2, zone.x1 - 0.2), between(zone.y0 + 0.2, zone.y1 - 0.2)
+        aim = target.x + rng.gauss(0, 0.4), target.y + rng.gauss(0, 0.4)
+        z, pitch = min(1.8, max(0.8, rng.gauss(1.38, 0.22))), math.radians(max(-35, rng.gauss(-12, 9)))
+    else:
+        if kind == "front":
+            screen, reach, highest = target.role == "screen", 0.6, 5
+            u, share = (rng.gauss(0, 0.06), 0.5) if screen else (between(-0.3, 0.3) * width, between(0.15, 0.9))
+            (x, y), aim = target.at(u + rng.gauss(0, 0.15), -depth / 2 - between(0.4, 1.05)), target.at(u, -depth / 2)
+            middle = target.z + height * share
+            z = middle + between(-0.1, 0.4)
+        elif kind == "bent":
+            shelf, reach, highest = height > 1.15, 0.75, 0
+            v = -depth / 2 - (between(0.4, 0.9) if shelf else between(0, 0.45))
+            x, y = target.at(
+                between(-0.5, 0.5) * width, v if shelf or rng.random() < 0.75 else between(-0.5, 0.5) * depth
+            )
+            aim = target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth)
+            middle = target.z + height * (between(0.2, 0.8) if shelf else 1)
+            z = middle + (between(0.0, 0.4) if shelf else between(0.3, 0.8))
+        else:
+            angle, away = between(0, 2 * math.pi), between(0.9, 1.9) + max(width, depth) / 2
+            x, y = target.x + away * math.cos(angle), target.y + away * math.sin(angle)
+            aim, middle, z = (target.x, target.y), height * between(0.2, 0.9), between(1.0, 1.75)
+        z = min(1.8, max(0.55, z))
+        pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
+    zone = next((other for other in layout.zones if other.holds(x, y)), None)
+    if zone is None or not _stands(layout, zone, x, y, z, reach):
+        return None
+    yaw, roll = math.atan2(aim[1] - y, aim[0] - x), math.radians(min(8, max(-8, rng.gauss(0, 2))))
+    return View((x, y, z), yaw, min(math.radians(highest), pitch), roll, fov_deg, kind)
+
+
+def draw_lens(rng: random.Random, narrowest: float = 50, widest: float = 85) -> float:
+    """Field of view across in degrees: most are 60 to 66, as phones and a Kinect have, the others anywhere."""
+    low, high = max(narrowest, 60), min(widest, 66)
+    return rng.uniform(low, high) if low < high and rng.random() < 0.6 else rng.uniform(narrowest, widest)
+
+
+def find_views(
+    room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: float, rng: random.Random
+) -> list[View]:
+    """The best of many drawn cameras for each of `count` views; fewer if the room has no place for them.
+
+    Args:
+        room: with everything in it.
+        surfaces, cast: of everything in it.
+        count: number of views.
+        fov_deg: of the lens, the same for all.
+        rng: decides everything.
+    """
+    views: list[View] = []
+    for _ in range(count):
+        kind = rng.choices([*KINDS], [*KINDS.values()])[0]
+        wanted = {"standing": math.exp(rng.gauss(math.log(2.7), 0.33)), "single": rng.uniform(1.0, 2.0)}.get(
+            kind, rng.uniform(0.45, 1.1)
+        )
+        best: tuple[float, View] | None = None
+        for attempt in range(60):
+            if kind != "standing" and attempt == 40 and best is None:
+                kind, wanted = "standing", 2.7
+            view = _draw(kind, room.layout, fov_deg, rng)
+            if view is None:
+                continue
+            judged = judge(view, wanted, surfaces, cast, views)
+            if not judged.reason and (best is None or judged.score < best[0]):
+                best = (judged.score, view)
+                if judged.score < -0.85:
+                    break
+        if best:
+            views.append(best[1])
+    return views

@@ -1,0 +1,380 @@
+"""Where things stand: rooms of rectangles with openings, placing without overlap, and the check of what was placed."""
+
+import math
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from train.render.catalogue import Model
+from train.render.mesh import CELL, Layer, Mesh, load, turned
+
+TOLERANCE = 0.004  # metres by which neighbours may touch
+
+
+class Wall(NamedTuple):
+    """One side of a zone, seen from inside: `u` runs along it from its middle, to the right.
+
+    Args:
+        x, y: middle of the wall.
+        yaw: turn of a thing whose back is to the wall.
+        length: in metres.
+    """
+
+    x: float
+    y: float
+    yaw: float
+    length: float
+
+    def at(self, u: float, inward: float = 0.0) -> tuple[float, float]:
+        """A point on the floor, `u` along the wall and `inward` from it."""
+        c, s = math.cos(self.yaw), math.sin(self.yaw)
+        return self.x + u * c + inward * s, self.y + u * s - inward * c
+
+
+class Opening(NamedTuple):
+    """A hole in a wall.
+
+    Args:
+        u: its middle along the wall.
+        width: in metres.
+        low, high: heights of its lower and upper edge.
+        kind: "window", "door" or "passage".
+        thick: of the wall there; 0 where the other side already has it.
+    """
+
+    u: float
+    width: float
+    low: float
+    high: float
+    kind: str
+    thick: float
+
+
+@dataclass
+class Zone:
+    """A rectangle of floor with its four walls (north, east, south, west) and their openings."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    kind: str
+    openings: list[list[Opening]] = field(default_factory=lambda: [[], [], [], []])
+
+    @property
+    def area(self) -> float:
+        """Square metres."""
+        return (self.x1 - self.x0) * (self.y1 - self.y0)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the floor."""
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    def wall(self, side: int) -> Wall:
+        """The wall of side 0 to 3."""
+        (x, y), wide, deep = self.centre, self.x1 - self.x0, self.y1 - self.y0
+        return (
+            Wall(x, self.y1, 0.0, wide),
+            Wall(self.x1, y, -math.pi / 2, deep),
+            Wall(x, self.y0, math.pi, wide),
+            Wall(self.x0, y, math.pi / 2, deep),
+        )[side]
+
+    def holds(self, x: float, y: float, margin: float = 0.0) -> bool:
+        """Whether a point lies in the rectangle, at least `margin` from its walls."""
+        return self.x0 + margin < x < self.x1 - margin and self.y0 + margin < y < self.y1 - margin
+
+
+class Box(NamedTuple):
+    """An upright box that may be turned about the vertical.
+
+    Args:
+        x, y: its centre.
+        width, depth: along its own axes.
+        low, high: from the floor.
+        yaw: its turn.
+    """
+
+    x: float
+    y: float
+    width: float
+    depth: float
+    low: float
+    high: float
+    yaw: float = 0.0
+
+    @property
+    def half(self) -> tuple[float, float]:
+        """Half the extent along x and y of the room."""
+        c, s = abs(math.cos(self.yaw)), abs(math.sin(self.yaw))
+        return (self.width * c + self.depth * s) / 2, (self.width * s + self.depth * c) / 2
+
+    def grown(self, by: float) -> "Box":
+        """Wider and deeper by twice `by`."""
+        return self._replace(width=self.width + 2 * by, depth=self.depth + 2 * by)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Metres by which two boxes overlap along the axis where they do least; 0 or less if they are apart.
+
+    Example:
+        >>> round(overlap(Box(0, 0, 1, 1, 0, 1), Box(0.9, 0, 1, 1, 0, 1)), 6)
+        0.1
+    """
+    least = min(a.high, b.high) - max(a.low, b.low)
+    for yaw in (a.yaw, b.yaw):
+        for axis in (yaw, yaw + math.pi / 2):
+            c, s = math.cos(axis), math.sin(axis)
+            reach = 0.0
+            for box in (a, b):
+                turn = box.yaw - axis
+                reach += (box.width * abs(math.cos(turn)) + box.depth * abs(math.sin(turn))) / 2
+            least = min(least, reach - abs((b.x - a.x) * c + (b.y - a.y) * s))
+    return least
+
+
+@dataclass(eq=False)
+class Item:
+    """A thing in the room.
+
+    Args:
+        name: what it is.
+        mesh: in its own coordinates.
+        size: width, depth and height of its box, scaled.
+        x, y, z: middle of its base.
+        yaw: its turn.
+        on: what carries it: "floor", "wall", "ceiling", or another thing.
+        scale: of the mesh.
+        model: of the furniture library, if it is one.
+        soft: cloth that lies on others and may touch them.
+        role: the part it plays.
+    """
+
+    name: str
+    mesh: Mesh
+    size: tuple[float, float, float]
+    x: float
+    y: float
+    z: float
+    yaw: float
+    on: "str | Item"
+    scale: float = 1.0
+    model: Model | None = None
+    soft: bool = False
+    role: str = ""
+
+    @classmethod
+    def of(cls, name: str, mesh: Mesh, on: "str | Item" = "floor", z: float = 0.0, **more: Any) -> "Item":
+        """A thing of a mesh, which is moved onto its own middle and base; `more` fields may follow."""
+        low, high = mesh.bounds
+        mesh.vertices -= ((low + high) / 2 * (1, 1, 0)) + low * (0, 0, 1)
+        del mesh.bounds
+        return cls(name, mesh, tuple(float(v) for v in high - low), 0, 0, z, 0, on, **more)
+
+    @property
+    def box(self) -> Box:
+        """The box around it."""
+        width, depth, height = self.size
+        return Box(self.x, self.y, width, depth, self.z, self.z + height, self.yaw)
+
+    def at(self, u: float, v: float) -> tuple[float, float]:
+        """Room coordinates of a point `u` to its right and `v` to its back."""
+        c, s = math.cos(self.yaw), math.sin(self.yaw)
+        return self.x + u * c - v * s, self.y + u * s + v * c
+
+    def vertices(self) -> np.ndarray:
+        """Its vertices in the room."""
+        return self.mesh.moved(self.scale, self.x, self.y, self.z, self.yaw)
+
+    def height_at(self, u: float, v: float) -> float:
+        """Height of its highest surface, in the room, at a point in its own coordinates."""
+        top, low = self.mesh.survey.top, self.mesh.bounds[0]
+        row = int(np.clip((v / self.scale - low[1]) / CELL, 0, top.shape[0] - 1))
+        column = int(np.clip((u / self.scale - low[0]) / CELL, 0, top.shape[1] - 1))
+        return self.z + self.scale * float(top[row, column])
+
+
+def penetrate(a: Item, b: Item) -> bool:
+    """Whether the surfaces of two things pass through the same space, in cubes of 2.5 cm."""
+    points = turned(a.mesh.survey.voxels * a.scale, a.yaw) + (a.x - b.x, a.y - b.y, a.z - b.z)
+    points = turned(points, -b.yaw) / b.scale
+    low, high = b.mesh.bounds
+    points = points[((points > low) & (points < high)).all(1)]
+    if not len(points):
+        return False
+    cubes = np.floor(np.concatenate([points, b.mesh.survey.voxels]) / CELL).astype(np.int64) + 10_000
+    codes = (cubes[:, 0] << 40) + (cubes[:, 1] << 20) + cubes[:, 2]
+    return len(np.intersect1d(codes[: len(points)], codes[len(points) :])) > 3
+
+
+class Layout:
+    """The rooms and what stands in them.
+
+    Args:
+        zones: rectangles of floor; the first is the room itself.
+        height: of the ceiling.
+        rng: decides everything that is left open.
+    """
+
+    def __init__(self, zones: list[Zone], height: float, rng: random.Random) -> None:
+        self.zones, self.height, self.rng = zones, height, rng
+        self.items: list[Item] = []
+        self.kept: list[Box] = []  # space that stays free: before doors and windows
+        self._boxes: list[tuple[Box, Item | None]] = []
+        self._extents = np.zeros((256, 6))
+        self._scales: dict[Model, float] = {}
+
+    def _remember(self, box: Box, item: Item | None) -> None:
+        if len(self._boxes) == len(self._extents):
+            self._extents = np.concatenate([self._extents, np.zeros_like(self._extents)])
+        hx, hy = box.half
+        self._extents[len(self._boxes)] = box.x - hx, box.x + hx, box.y - hy, box.y + hy, box.low, box.high
+        self._boxes.append((box, item))
+
+    def keep_free(self, box: Box) -> None:
+        """Let nothing be placed here."""
+        self.kept.append(box)
+        self._remember(box, None)
+
+    def touching(self, box: Box) -> Iterator[tuple[Box, Item | None]]:
+        """What overlaps with a box."""
+        hx, hy = box.half
+        e = self._extents[: len(self._boxes)]
+        near = (e[:, 0] < box.x + hx) & (e[:, 1] > box.x - hx) & (e[:, 2] < box.y + hy) & (e[:, 3] > box.y - hy)
+        for index in np.flatnonzero(near & (e[:, 4] < box.high) & (e[:, 5] > box.low)):
+            other, item = self._boxes[index]
+            if overlap(box, other) > TOLERANCE:
+                yield other, item
+
+    def free(self, box: Box, ignore: Iterable[Item] = (), doors: bool = False) -> bool:
+        """Whether nothing overlaps with a box, apart from some things, and from doorways with `doors`."""
+        return all(item in ignore if item else doors for _, item in self.touching(box))
+
+    def inside(self, zone: Zone, box: Box) -> bool:
+        """Whether a box lies within a zone."""
+        hx, hy = box.half
+        within = zone.x0 - 1e-6 <= box.x - hx and box.x + hx <= zone.x1 + 1e-6
+        within &= zone.y0 - 1e-6 <= box.y - hy and box.y + hy <= zone.y1 + 1e-6
+        return within and box.low >= 0 and box.high <= self.height + 1e-6
+
+    def add(self, item: Item) -> Item:
+        """Put a thing where it is, unchecked."""
+        self.items.append(item)
+        if not item.soft:
+            self._remember(item.box, item)
+        return item
+
+    def make(self, model: Model) -> Item | None:
+        """A piece of furniture at the origin, in this room's scale of it."""
+        mesh = load(model)
+        if mesh is None:
+            return None
+        scale = self._scales.setdefault(model, self.rng.uniform(0.94, 1.06))  # one scale in a room
+        size = tuple(side * scale for side in model.size)
+        return Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
+
+    def put(
+        self, item: Item, zone: Zone, x: float, y: float, yaw: float, pad: float = 0.0, close: Iterable[Item] = ()
+    ) -> Item | None:
+        """Place a thing if it fits: by boxes, and against the things in `close` by their surfaces."""
+        item.x, item.y, item.yaw = x, y, yaw
+        close = tuple(close)
+        if not self.inside(zone, item.box) or not self.free(item.box.grown(pad), close):
+            return None
+        for other in close:
+            if overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item)):
+                return None
+        return self.add(item)
+
+    def on_wall(self, item: Item, zone: Zone, side: int, u: float, gap: float, jitter: float = 0.0) -> Item | None:
+        """Place a thing with its back to a wall; its `z` and `on` are kept."""
+        wall = zone.wall(side)
+        if abs(u) + item.size[0] / 2 > wall.length / 2:
+            return None
+        yaw = wall.yaw + self.rng.gauss(0, jitter)
+        swing = abs(yaw - wall.yaw)
+        reach = item.size[1] / 2 * math.cos(swing) + item.size[0] / 2 * math.sin(swing)
+        return self.put(item, zone, *wall.at(u, reach + gap), yaw)
+
+    def set_on(self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None) -> Item | None:
+        """Place a small thing on or inside furniture, where a horizontal surface carries all of it."""
+        layers = [layer for layer in carrier.mesh.survey.layers if layer.height * carrier.scale + carrier.z > 0.02]
+        if not layers:
+            return None
+        for _ in range(4):
+            turn = self.rng.uniform(-math.pi, math.pi) if yaw is None else yaw + self.rng.gauss(0, 0.15)
+            box = Box(0, 0, item.size[0], item.size[1], 0, 1, turn)
+            layer = layers[-1] if not inside and self.rng.random() < 0.7 else self.rng.choice(layers)
+            spot = self._spot(layer, box, item.size[2] + 0.015, carrier.scale)
+            if spot is None:
+                continue
+            u, v = ((spot[k] * CELL + carrier.mesh.bounds[0][k]) * carrier.scale for k in (0, 1))
+            item.x, item.y = carrier.at(u, v)
+            item.z, item.yaw, item.on = carrier.z + layer.height * carrier.scale + 0.0005, carrier.yaw + turn, carrier
+            if item.z + item.size[2] < self.height and self.free(item.box, (carrier,), doors=True):
+                return self.add(item)
+        return None
+
+    def _spot(self, layer: Layer, box: Box, tall: float, scale: float) -> tuple[float, float] | None:
+        """A random place, in cells, where a box stands on a layer with its whole base."""
+        good = layer.carries & (layer.clearance * scale > tall)
+        columns, rows = (max(1, math.ceil(2 * half / scale / CELL)) for half in box.half)
+        if rows > good.shape[0] or columns > good.shape[1]:
+            return None
+        total = np.zeros((good.shape[0] + 1, good.shape[1] + 1), int)
+        total[1:, 1:] = good.cumsum(0).cumsum(1)
+        count = total[rows:, columns:] - total[:-rows, columns:] - total[rows:, :-columns] + total[:-rows, :-columns]
+        found = np.flatnonzero(count.ravel() >= rows * columns * 0.97)
+        if not len(found):
+            return None
+        row, column = divmod(int(found[self.rng.randrange(len(found))]), count.shape[1])
+        return column + columns / 2, row + rows / 2
+
+
+def problems(layout: Layout) -> list[str]:
+    """What is wrong with a layout: things that float, that pass through each other, or that leave their room.
+
+    Returns:
+        One sentence each; empty for a sound layout.
+    """
+    found = []
+    for item in layout.items:
+        if isinstance(item.on, Item):
+            u, v = turned(np.array([[item.x - item.on.x, item.y - item.on.y, 0]]), -item.on.yaw)[0, :2]
+            top = item.on.height_at(u, v)
+            heights = [layer.height * item.on.scale + item.on.z for layer in item.on.mesh.survey.layers]
+            if item.soft:
+                held = item.z < top + 0.05 and item.z + item.size[2] > top - 0.02
+            else:
+                held = min(abs(item.z - height) for height in [*heights, top]) < 0.006
+        elif item.on == "floor":
+            held = item.z <= 0.015
+        elif item.on == "ceiling":
+            held = abs(item.z + item.size[2] - layout.height) < 0.006
+        else:
+            held = any(_on_wall(item, zone) for zone in layout.zones)
+        if not held:
+            carrier = getattr(item.on, "name", item.on)
+            found.append(f"{item.name} at {item.x:.2f}, {item.y:.2f}, {item.z:.2f} is not carried by {carrier}")
+    solid = [item for item in layout.items if not item.soft]
+    for item in solid:
+        inside = any(zone.holds(item.x, item.y, -0.4) for zone in layout.zones)
+        if not inside or item.z + item.size[2] > layout.height + 0.002:
+            found.append(f"{item.name} at {item.x:.2f}, {item.y:.2f} is outside the room")
+        for _, other in layout.touching(item.box):
+            if other is None or id(other) >= id(item) or other is item.on or item is other.on:
+                continue
+            if penetrate(item, other) or penetrate(other, item):
+                found.append(f"{item.name} and {other.name} at {item.x:.2f}, {item.y:.2f} pass through each other")
+    return found
+
+
+def _on_wall(item: Item, zone: Zone) -> bool:
+    """Whether the back of a thing is within 3 cm of a wall of the zone."""
+    x, y = item.at(0, item.size[1] / 2)
+    rims = zone.x0 - x, x - zone.x1, zone.y0 - y, y - zone.y1
+    return abs(max(rims)) < 0.03

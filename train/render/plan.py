@@ -1,0 +1,291 @@
+"""The shell of a room: rectangles, doorways, windows, and the surfaces of walls, floors and ceilings."""
+
+import random
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from train.render import things
+from train.render.layout import Box, Item, Layout, Opening, Wall, Zone
+from train.render.mesh import Mesh, Paint, Shape
+from train.render.things import Rng, colour
+
+KINDS = {
+    "living room": 15, "bedroom": 15, "kitchen": 13, "office": 10, "bathroom": 8, "dining room": 8, "study": 7,
+    "classroom": 5, "library": 5, "shop": 4, "basement": 4, "meeting room": 3, "corridor": 3, "cafe": 3,
+}  # fmt: skip
+SIZES = {
+    "bathroom": (1.7, 3.4), "corridor": (1.5, 2.3), "classroom": (5.2, 9), "shop": (4.5, 8.5), "library": (4, 8),
+    "cafe": (4.5, 8.5), "office": (2.8, 7.5), "meeting room": (3.5, 6.5), "study": (2.4, 4.5), "bedroom": (2.7, 5),
+    "kitchen": (2.4, 5), "dining room": (3, 5.5), "living room": (3.3, 6.8), "basement": (3, 6.5),
+}  # fmt: skip
+BEHIND = {  # what may lie behind a doorway
+    "living room": ("dining room", "kitchen", "corridor"), "dining room": ("kitchen", "living room"),
+    "kitchen": ("dining room", "living room", "corridor"), "corridor": ("office", "bedroom", "living room", "kitchen"),
+    "bedroom": ("corridor", "bathroom", "study"), "bathroom": ("corridor", "bedroom"), "basement": ("basement",),
+    "study": ("corridor", "living room"),
+}  # fmt: skip
+PUBLIC = ("office", "classroom", "meeting room", "shop", "library", "cafe", "corridor")
+WET = ("bathroom", "kitchen")
+
+
+class Light(NamedTuple):
+    """A lamp, the sky in a window, or the sun.
+
+    Args:
+        kind: "area", "point" or "sun".
+        place: in the room, metres.
+        aim: direction that it shines in.
+        size: width and height of an area, or diameter, in metres.
+        power: watts, or W/m2 of the sun.
+        colour: sRGB.
+    """
+
+    kind: str
+    place: tuple[float, float, float]
+    aim: tuple[float, float, float]
+    size: tuple[float, float]
+    power: float
+    colour: tuple[float, float, float]
+
+
+@dataclass
+class Room:
+    """A room before it is built in Blender.
+
+    Args:
+        kind: one of `KINDS`.
+        layout: its rectangles and what stands in them.
+        shell: walls, floors, ceilings, doors and windows.
+        windows: wall, opening of each window, for the light that falls in.
+        night: no daylight.
+        lights: of lamps and windows.
+        ambient: radiance that fills the shadows.
+        trim: paint of frames and skirting.
+    """
+
+    kind: str
+    layout: Layout
+    trim: Paint
+    night: bool
+    shell: list[Item] = field(default_factory=list)
+    windows: list[tuple[Wall, Opening]] = field(default_factory=list)
+    lights: list[Light] = field(default_factory=list)
+    ambient: float = 0.3
+
+    def add_shell(self, name: str, mesh: Mesh, x: float, y: float, yaw: float) -> None:
+        """Add a part of the shell; its mesh begins on the floor."""
+        self.shell.append(Item(name, mesh, (0, 0, 0), x, y, 0, yaw, "wall", role="shell"))
+
+
+class _Style(NamedTuple):
+    """What the walls of a room have in common."""
+
+    skirting: Paint | None
+    skirting_height: float
+    cloth: Paint
+    dressing: str
+    sky: Paint
+
+
+def draw_kind(rng: Rng) -> str:
+    """A kind of room, as often as `KINDS` says."""
+    return rng.choices([*KINDS], [*KINDS.values()])[0]
+
+
+def build_shell(kind: str, rng: random.Random) -> Room:
+    """Draw the rectangles, openings and surfaces of a room.
+
+    Args:
+        kind: one of `KINDS`.
+        rng: decides everything.
+    """
+    low, high = SIZES[kind]
+    wide, deep = rng.uniform(low, high), rng.uniform(low, high) if kind != "corridor" else rng.uniform(5, 11)
+    height = rng.uniform(2.4, 3.2) if kind in PUBLIC else min(2.9, max(2.25, rng.gauss(2.5, 0.13)))
+    if rng.random() < 0.5:
+        wide, deep = deep, wide
+    layout = Layout([Zone(0, 0, wide, deep, kind)], height, rng)
+    if min(wide, deep) > 3 and rng.random() < 0.25:
+        _extend(layout, kind, rng, whole=True)
+    if rng.random() < (0.6 if kind in ("corridor", "dining room", "kitchen", "living room") else 0.38):
+        _extend(layout, rng.choice(BEHIND.get(kind, ("corridor", "office"))), rng)
+    white = Paint(colour(rng, 0.1, rng.uniform(0, 0.08), rng.uniform(0.75, 0.93)), roughness=0.45)
+    room = Room(kind, layout, things.wood(rng) if rng.random() < 0.3 else white, night=rng.random() < 0.25)
+    for zone in layout.zones:
+        _open_walls(zone, layout, rng)
+    _surfaces(room, rng)
+    return room
+
+
+def _extend(layout: Layout, kind: str, rng: Rng, whole: bool = False) -> None:
+    """Add a rectangle behind a wall of the first: through a doorway, or as the foot of an L."""
+    zone, side = layout.zones[0], rng.randrange(4)
+    wall = zone.wall(side)
+    if zone.openings[side]:
+        return
+    if whole:
+        width, high, thick = rng.uniform(0.45, 0.8) * wall.length, layout.height, 0.0
+        middle, across, offset = rng.choice([-1, 1]) * (wall.length - width) / 2, width, 0.0
+    else:
+        wide, thick = rng.random() < 0.45, rng.uniform(0.08, 0.25)
+        width = min(rng.uniform(1.2, 2.6), wall.length - 0.6) if wide else rng.uniform(0.78, 1.0)
+        if width < 0.78 or wall.length < width + 0.5:
+            return
+        middle = rng.uniform(-1, 1) * (wall.length - width - 0.4) / 2
+        high = rng.choice([2.05, 2.15, layout.height - 0.05]) if wide else rng.uniform(2.0, 2.1)
+        across = rng.uniform(max(width + 0.6, 2.5), 5.5)
+        offset = rng.uniform(-1, 1) * (across - width - 0.4) / 2
+    deep = rng.uniform(1.5, 3.2) if whole else rng.uniform(2.4, 5)
+    (ax, ay), (bx, by) = (wall.at(middle + offset + k * across / 2, -thick - (k > 0) * deep) for k in (-1, 1))
+    new = Zone(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by), kind)
+    for other in layout.zones:
+        if (
+            min(new.x1, other.x1) - max(new.x0, other.x0) > 0.01
+            and min(new.y1, other.y1) - max(new.y0, other.y0) > 0.01
+        ):
+            return
+    passage = Opening(middle, width, 0.0, high, "passage", thick)
+    zone.openings[side].append(passage)
+    new.openings[(side + 2) % 4].append(passage._replace(u=offset, thick=0.0))
+    layout.zones.append(new)
+    layout.keep_free(Box(*wall.at(middle), width, 1.4 + thick, 0, 2, wall.yaw))
+
+
+def _open_walls(zone: Zone, layout: Layout, rng: Rng) -> None:
+    """Windows in one or two walls, and doors."""
+    dark = {"basement": 0.85, "shop": 0.85, "corridor": 0.85, "bathroom": 0.5}.get(zone.kind, 0.15)
+    for side in rng.sample(range(4), rng.choice([1, 1, 2])) if rng.random() > dark else []:
+        wall, count = zone.wall(side), rng.choice([1, 1, 2, 3])
+        low = rng.uniform(0, 0.3) if rng.random() < 0.2 else rng.uniform(0.75, 1.1)
+        high = min(layout.height - 0.2, rng.uniform(1.95, 2.35))
+        width, thick = min(rng.uniform(0.6, 1.9), (wall.length - 0.6) / count - 0.3), rng.uniform(0.09, 0.28)
+        if width > 0.4 and not zone.openings[side]:
+            middles = [((k + 0.5) / count - 0.5) * (wall.length - 0.2) for k in range(count)]
+            zone.openings[side] += [Opening(u, width, low, high, "window", thick) for u in middles]
+    for _ in range(3 if zone.kind == "corridor" else rng.choice([0, 1, 1, 2])):
+        side, width = rng.randrange(4), rng.uniform(0.75, 0.95)
+        wall, near = zone.wall(side), zone.openings[side]
+        u = rng.uniform(-1, 1) * (wall.length - width - 0.3) / 2
+        if wall.length > width + 0.5 and all(abs(u - h.u) > (width + h.width) / 2 + 0.25 for h in near):
+            near.append(Opening(u, width, 0.0, rng.uniform(1.98, 2.1), "door", rng.uniform(0.01, 0.08)))
+            layout.keep_free(Box(*wall.at(u, 0.4), width + 0.1, 0.8, 0, 2.1, wall.yaw))
+
+
+def _wall_paint(kind: str, rng: Rng) -> Paint:
+    hue, saturation, value = rng.choice([
+        (0.12, 0.08, 0.92), (0.1, 0.18, 0.86), (0.1, 0.02, 0.93), (0.12, 0.25, 0.82), (0.55, 0.14, 0.82),
+        (0.3, 0.12, 0.82), (0.95, 0.12, 0.86), (0.08, 0.35, 0.76), (0.6, 0.06, 0.88), (0.11, 0.1, 0.75),
+        (0.11, 0.12, 0.9), (0.1, 0.0, 0.87), (rng.random(), 0.25, 0.75), (0.58, 0.3, 0.6), (0.35, 0.2, 0.6),
+    ])  # fmt: skip
+    dye = colour(rng, hue, saturation * rng.uniform(0.3, 1.1), value * rng.uniform(0.88, 1.04))
+    x, pattern, scale = rng.random(), "plaster", rng.uniform(0.7, 2)
+    if kind == "basement" and x < 0.6:
+        pattern, scale = rng.choice(["concrete", "brick"]), 1.0
+    elif x < {"bathroom": 0.65, "kitchen": 0.12}.get(kind, 0):
+        pattern, scale = rng.choice(["tile", "tile", "tile", "marble"]), rng.uniform(0.4, 1.2)
+    elif kind not in PUBLIC and x < 0.14:
+        pattern, scale = "print", rng.uniform(0.3, 1)
+    elif x > 0.95:
+        pattern, scale = rng.choice(["brick", "wood"]), rng.uniform(0.8, 1.3)
+    return Paint(dye, f"{pattern}{rng.randrange(4)}", scale, rng.uniform(0.4, 0.95), specular=rng.uniform(0.1, 0.4))
+
+
+def _floor_paint(kind: str, rng: Rng) -> Paint:
+    pattern = rng.choice(["planks", "planks", "planks", "tile", "terrazzo", "marble"] + ["carpet"] * (kind not in WET))
+    if kind in (*WET, "cafe") and rng.random() < 0.5:
+        pattern = "tile"
+    elif kind in ("bedroom", "office", "living room", "library", "classroom", "study") and rng.random() < 0.4:
+        pattern = "carpet"
+    elif kind == "basement" and rng.random() < 0.5:
+        pattern = "concrete"
+    dye = colour(rng, rng.choice([0.08, 0.1, 0.6, rng.random()]), rng.uniform(0, 0.35), rng.uniform(0.28, 0.9))
+    if pattern == "planks":
+        dye = colour(rng, rng.uniform(0.05, 0.1), rng.uniform(0.15, 0.7), rng.uniform(0.28, 0.9))
+    rough, shine = (0.95, 0.02) if pattern == "carpet" else (rng.uniform(0.15, 0.6), rng.uniform(0.1, 0.5))
+    scale, turned = rng.uniform(0.7, 2.2 if pattern == "tile" else 1.5), rng.random() < 0.5
+    return Paint(dye, f"{pattern}{rng.randrange(4)}", scale, rough, specular=shine, turned=turned)
+
+
+def _surfaces(room: Room, rng: Rng) -> None:
+    """Walls with their openings, floors, ceilings and skirting."""
+    layout, kind, height = room.layout, room.kind, room.layout.height
+    walls, accent, floor = _wall_paint(kind, rng), _wall_paint("", rng), _floor_paint(kind, rng)
+    glow = 0.03 if room.night else rng.choice([1.5, 2.5, 5.0, 9.0])
+    style = _Style(
+        rng.choice([room.trim, room.trim, things.wood(rng), None]), rng.uniform(0.05, 0.13), things.fabric(rng),
+        rng.choice(["curtains", "curtains", "curtains", "blind", "none"]),
+        Paint((1, 1, 1), "outside", mapped=True, glow=glow),
+    )  # fmt: skip
+    for zone in layout.zones:
+        if zone.kind != kind:
+            floor, walls = _floor_paint(zone.kind, rng), walls if rng.random() < 0.6 else accent
+        above = f"{'acoustic' if zone.kind in PUBLIC and rng.random() < 0.6 else 'plaster'}{rng.randrange(4)}"
+        ceiling = Paint(colour(rng, 0.12, rng.uniform(0, 0.06), rng.uniform(0.84, 0.96)), above, 1.2, 0.9)
+        flat, (x, y) = Shape(), ((zone.x1 - zone.x0) / 2, (zone.y1 - zone.y0) / 2)
+        flat.quad([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], floor)
+        flat.quad([(-x, y, height), (x, y, height), (x, -y, height), (-x, -y, height)], ceiling)
+        room.add_shell("floor and ceiling", flat.mesh(), *zone.centre, 0)
+        for side in range(4):
+            paint = accent if rng.random() < 0.07 and zone.kind not in WET else walls
+            _wall(room, zone, side, paint, floor, style, rng)
+
+
+def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: _Style, rng: Rng) -> None:
+    """One wall: panels around its openings, reveals, trim, doors and windows."""
+    wall, height, solid, holes = zone.wall(side), room.layout.height, Shape(), zone.openings[side]
+    half, keep = wall.length / 2, room.layout.keep_free
+    cuts = sorted({-half, half, *(max(-half, min(half, h.u + k * h.width / 2)) for h in holes for k in (-1, 1))})
+    levels = sorted({0.0, height, *(edge for h in holes for edge in (h.low, h.high))})
+
+    def is_open(u: float, z: float) -> bool:
+        return any(abs(u - h.u) < h.width / 2 and h.low < z < h.high for h in holes)
+
+    for a, b in pairwise(cuts):
+        for low, high in pairwise(levels):
+            if not is_open((a + b) / 2, (low + high) / 2):
+                solid.quad([(a, 0, low), (b, 0, low), (b, 0, high), (a, 0, high)], paint)
+        if style.skirting and not is_open((a + b) / 2, style.skirting_height / 2):
+            solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, style.skirting_height), style.skirting)
+    for h in holes:
+        a, b, t, rim, mesh = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), None
+        if t > 0:
+            reveal = room.trim if h.kind != "passage" or rng.random() < 0.5 else paint
+            lower = floor if h.kind == "passage" else reveal
+            corners = [(a, h.low), (a, h.high), (b, h.high), (b, h.low)]
+            for number, ((u, z), (v, w)) in enumerate(pairwise([*corners, corners[0]])):
+                face = lower if number == 3 else reveal
+                solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], face)
+        if h.kind == "window":
+            mesh = things.window(rng, h, room.trim, style.dressing, style.cloth, style.sky)
+            room.windows.append((wall, h))
+            bottom = float(mesh.bounds[0][2]) if style.dressing == "curtains" else h.low - 0.03
+            keep(Box(*wall.at(h.u, 0.05), h.width + 0.5, 0.29, bottom, min(height, h.high + 0.14), wall.yaw))
+        elif h.kind == "door" or h.high < height - 0.15:
+            mesh = things.door(rng, h.width, h.high, t, room.trim, rim, leaf=h.kind == "door")
+            for k in (-1, 1):
+                keep(Box(*wall.at(h.u + k * (h.width + rim) / 2), rim + 0.02, 0.05, 0, h.high + rim, wall.yaw))
+            keep(Box(*wall.at(h.u), h.width, 0.05, h.high, h.high + rim, wall.yaw))
+        if mesh:
+            room.add_shell(h.kind, mesh, *wall.at(h.u), wall.yaw)
+    if solid.count:
+        room.add_shell("wall", solid.mesh(), wall.x, wall.y, wall.yaw)
+
+
+def daylight(room: Room, rng: Rng) -> None:
+    """Light of the sky through the windows, sometimes of the sun, and what fills the shadows."""
+    day = 0.0 if room.night or not room.windows else rng.choice([1, 1, 2.5, 6])
+    tint = colour(rng, rng.choice([0.6, 0.6, 0.1]), rng.uniform(0, 0.25), 1)
+    room.ambient = rng.uniform(0.15, 0.8) * (1 + day * 0.4)
+    for wall, h in room.windows if day else []:
+        size, aim = (h.width * 0.92, (h.high - h.low) * 0.92), np.subtract(wall.at(0, 1), wall.at(0))
+        place, watts = (*wall.at(h.u, 0.08 - h.thick), (h.low + h.high) / 2), 8 * day * np.pi * size[0] * size[1]
+        room.lights.append(Light("area", place, (*aim, 0.0), size, watts * rng.uniform(0.5, 1), tint))
+    if day and rng.random() < 0.4:
+        wall, h = rng.choice(room.windows)
+        aim = np.subtract(wall.at(0, 1), wall.at(0)) + (rng.gauss(0, 0.5), rng.gauss(0, 0.5))
+        sun = colour(rng, 0.1, rng.uniform(0.05, 0.35), 1)
+        beam = (*aim.tolist(), -rng.uniform(0.4, 1.3))
+        room.lights.append(Light("sun", (0, 0, 3), beam, (0.02, 0), 8 * day * rng.uniform(1.5, 6), sun))

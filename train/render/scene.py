@@ -1,0 +1,250 @@
+"""The room in Blender: meshes, materials and lights for Cycles, and the ray casting that gives exact depth."""
+
+import math
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+from mathutils.bvhtree import BVHTree
+
+from train.render import materials
+from train.render.camera import Cast, Surfaces, View
+from train.render.layout import Item
+from train.render.mesh import Mesh, Paint
+from train.render.plan import Light, Room
+
+GAIN = 1.66  # textures have a mean of 0.8 in sRGB, which is 1 / 1.66 of white
+LAMPS = ("ceiling lamp", "table lamp", "floor lamp")  # let the light inside them out
+
+
+def linear(colour: Sequence[float]) -> tuple[float, ...]:
+    """sRGB to linear light."""
+    return tuple(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
+
+
+def cast_by_tree(surfaces: Surfaces) -> Cast:
+    """Find the first triangle on each ray with Blender's bounding volume hierarchy."""
+    mesh = _triangles("surfaces", surfaces.corners.reshape(-1, 3), np.arange(surfaces.corners.size // 3))
+    item = bpy.data.objects.new("surfaces", mesh)
+    bpy.context.scene.collection.objects.link(item)
+    graph = bpy.context.evaluated_depsgraph_get()
+    graph.update()
+    tree = BVHTree.FromObject(item, graph)
+    bpy.data.objects.remove(item)
+    bpy.data.meshes.remove(mesh)
+
+    def cast(eye: np.ndarray, rays: np.ndarray) -> np.ndarray:
+        start, find = Vector(eye), tree.ray_cast
+        hits = [find(start, ray)[2] for ray in rays.tolist()]
+        return np.array([-1 if hit is None else hit for hit in hits])
+
+    return cast
+
+
+def _triangles(name: str, points: np.ndarray, corners: np.ndarray) -> bpy.types.Mesh:
+    """A Blender mesh of (V, 3) points and the (3 F,) indices of its triangles' corners."""
+    data = bpy.data.meshes.new(name)
+    data.vertices.add(len(points))
+    data.vertices.foreach_set("co", points.astype(np.float32).ravel())
+    data.loops.add(len(corners))
+    data.loops.foreach_set("vertex_index", corners.astype(np.int32))
+    data.polygons.add(len(corners) // 3)
+    data.polygons.foreach_set("loop_start", np.arange(0, len(corners), 3, dtype=np.int32))
+    data.update(calc_edges=True)
+    return data
+
+
+class Scene:
+    """Blender with Cycles; one room at a time.
+
+    Args:
+        size: (height, width) of the pictures.
+        threads: of the renderer.
+        samples: rays for each pixel, at most; the picture is denoised.
+    """
+
+    def __init__(self, size: tuple[int, int], threads: int = 1, samples: int = 9) -> None:
+        self.size, self.threads, self.samples = size, threads, samples
+
+    def _reset(self) -> None:
+        """An empty scene; only this makes the renderer forget the pictures and meshes of the last room."""
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        self.scene = bpy.context.scene
+        render, cycles = self.scene.render, self.scene.cycles
+        render.engine = "CYCLES"
+        render.resolution_y, render.resolution_x = self.size
+        render.resolution_percentage = 100
+        render.threads_mode, render.threads = "FIXED", self.threads
+        render.use_persistent_data = True
+        render.image_settings.file_format, render.image_settings.color_depth = "OPEN_EXR", "32"
+        render.image_settings.exr_codec = "NONE"
+        self.scene.view_settings.view_transform = "Raw"
+        for name, value in {
+            "device": "CPU", "samples": self.samples, "use_adaptive_sampling": True, "adaptive_threshold": 0.05,
+            "adaptive_min_samples": max(4, self.samples // 2), "use_denoising": True, "denoiser": "OPENIMAGEDENOISE",
+            "denoising_prefilter": "FAST", "denoising_input_passes": "RGB_ALBEDO_NORMAL", "max_bounces": 3,
+            "diffuse_bounces": 3, "glossy_bounces": 2, "transmission_bounces": 2, "transparent_max_bounces": 6,
+            "caustics_reflective": False, "caustics_refractive": False, "sample_clamp_direct": 60,
+            "sample_clamp_indirect": 6, "blur_glossy": 1.0, "use_fast_gi": True, "fast_gi_method": "REPLACE",
+            "ao_bounces_render": 2, "use_light_tree": False,
+        }.items():  # fmt: skip
+            setattr(cycles, name, value)
+        self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+        self.camera.data.sensor_fit, self.camera.data.clip_start = "HORIZONTAL", 0.02
+        self.scene.collection.objects.link(self.camera)
+        self.scene.camera = self.camera
+        self.scene.world = bpy.data.worlds.new("world")
+
+    def build(self, room: Room, rng: random.Random, pictures: Sequence[Path] = ()) -> None:
+        """Replace the scene by a room.
+
+        Args:
+            room: furnished.
+            rng: decides colours and textures.
+            pictures: for posters and screens.
+        """
+        self._reset()
+        self._paints: dict[tuple, bpy.types.Material] = {}
+        self._special = {"atlas": materials.atlas(rng, pictures), "outside": materials.outside(rng)}
+        meshes: dict[int, bpy.types.Mesh] = {}
+        for item in [*room.shell, *room.layout.items]:
+            data = meshes.get(id(item.mesh))
+            if data is None:
+                paints = item.mesh.paints
+                if item.model:
+                    paints = [materials.dye(paint, item.name, rng) for paint in paints]
+                data = meshes[id(item.mesh)] = self._mesh(item, paints)
+            placed = bpy.data.objects.new(item.name, data)
+            placed.matrix_world = Matrix.LocRotScale(
+                (item.x, item.y, item.z), Matrix.Rotation(item.yaw, 3, "Z"), (item.scale,) * 3
+            )
+            placed.visible_shadow = item.role not in LAMPS
+            self.scene.collection.objects.link(placed)
+        for light in room.lights:
+            self._light(light)
+        background = next(node for node in self.scene.world.node_tree.nodes if node.type == "BACKGROUND")
+        background.inputs[0].default_value, background.inputs[1].default_value = (1, 0.97, 0.92, 1), room.ambient
+
+    def _mesh(self, item: Item, paints: Sequence[Paint]) -> bpy.types.Mesh:
+        mesh: Mesh = item.mesh
+        data = _triangles(item.name, mesh.vertices, mesh.faces.ravel())
+        data.polygons.foreach_set("material_index", mesh.slots.astype(np.int32))
+        data.uv_layers.new(name="uv").data.foreach_set("uv", mesh.uv[mesh.faces].astype(np.float32).ravel())
+        for paint in paints:
+            data.materials.append(self._material(paint, mesh, item.name))
+        data.validate()  # furniture files have faces without area
+        data.shade_smooth()
+        data.set_sharp_from_angle(angle=0.6)
+        return data
+
+    def _image(self, name: str, pixels: np.ndarray) -> bpy.types.Image:
+        if name in bpy.data.images:
+            return bpy.data.images[name]
+        height, width = pixels.shape[:2]
+        image = bpy.data.images.new(name, width, height)
+        rgba = np.ones((height, width, 4), np.float32)
+        rgba[..., :3] = pixels[::-1, :, :3] / np.float32(255)
+        image.pixels.foreach_set(rgba.ravel())
+        image.update()
+        return image
+
+    def _material(self, paint: Paint, mesh: Mesh, name: str) -> bpy.types.Material:
+        key = (paint, id(mesh) if paint.skin >= 0 else 0)
+        if key in self._paints:
+            return self._paints[key]
+        material = self._paints[key] = bpy.data.materials.new(name)
+        tree = material.node_tree
+        shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+        base = linear(paint.colour)
+        for socket, value in {
+            "Base Color": (*base, 1), "Roughness": paint.roughness, "Metallic": paint.metallic,
+            "Specular IOR Level": paint.specular, "Alpha": paint.opacity, "Emission Strength": paint.glow,
+        }.items():  # fmt: skip
+            shader.inputs[socket].default_value = value
+        shader.inputs["Emission Color"].default_value = (*base, 1)
+        material.cycles.emission_sampling = "NONE"  # lamps have their own lights
+        if paint.skin >= 0:
+            pixels, label = mesh.images[paint.skin], f"{name} {id(mesh)} {paint.skin}"
+        elif paint.pattern:
+            special = self._special.get(paint.pattern)
+            pixels = materials.texture(paint.pattern) if special is None else special
+            label = paint.pattern if special is not None else f"texture {paint.pattern}"
+        else:
+            return material
+        node = tree.nodes.new("ShaderNodeTexImage")
+        node.image, output = self._image(label, pixels), None
+        output = node.outputs["Color"]
+        if not paint.mapped:
+            place, mapping, mix = (tree.nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "Mapping", "Mix"))
+            node.projection, node.projection_blend = "BOX", 0.05
+            mapping.inputs["Scale"].default_value = (1 / paint.scale,) * 3
+            mapping.inputs["Rotation"].default_value = (0, 0, math.pi / 2 * paint.turned)
+            tree.links.new(place.outputs["Object"], mapping.inputs[0])
+            tree.links.new(mapping.outputs[0], node.inputs[0])
+            mix.data_type, mix.blend_type = "RGBA", "MULTIPLY"
+            mix.inputs[0].default_value, mix.inputs[7].default_value = 1, (*(c * GAIN for c in base), 1)
+            tree.links.new(output, mix.inputs[6])
+            output = mix.outputs[2]
+        if paint.shift != (0.5, 1.0, 1.0):
+            shift = tree.nodes.new("ShaderNodeHueSaturation")
+            for socket, value in zip(("Hue", "Saturation", "Value"), paint.shift, strict=True):
+                shift.inputs[socket].default_value = value
+            tree.links.new(output, shift.inputs["Color"])
+            output = shift.outputs["Color"]
+        if paint.glow:
+            shader.inputs["Base Color"].default_value = (0, 0, 0, 1)
+            tree.links.new(output, shader.inputs["Emission Color"])
+        else:
+            tree.links.new(output, shader.inputs["Base Color"])
+        return material
+
+    def _light(self, light: Light) -> None:
+        data = bpy.data.lights.new("light", light.kind.upper())
+        data.energy, data.color = light.power, linear(light.colour)
+        if light.kind == "area":
+            data.shape, (data.size, data.size_y) = "RECTANGLE", light.size
+        elif light.kind == "sun":
+            data.angle = light.size[0]
+        else:
+            data.shadow_soft_size = light.size[0] / 2
+        placed = bpy.data.objects.new("light", data)
+        placed.location, placed.visible_camera = light.place, False
+        placed.rotation_euler = Vector(light.aim).to_track_quat("-Z", "Y").to_euler()
+        self.scene.collection.objects.link(placed)
+
+    def shoot(self, view: View, seed: int, flash: float = 0.0) -> np.ndarray:
+        """Render a view.
+
+        Args:
+            view: the camera.
+            seed: of the sampling.
+            flash: watts of a lamp beside the lens; 0 for none.
+
+        Returns:
+            (H, W, 3) float32 linear radiance.
+        """
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = view.rotation, view.eye
+        self.camera.matrix_world, self.camera.data.angle = Matrix(pose.tolist()), math.radians(view.fov_deg)
+        lamp = None
+        if flash:
+            data = bpy.data.lights.new("flash", "POINT")
+            data.energy, data.shadow_soft_size = flash, 0.02
+            lamp = bpy.data.objects.new("flash", data)
+            lamp.location = self.camera.matrix_world @ Vector((0.05, 0.04, 0.02))
+            self.scene.collection.objects.link(lamp)
+        self.scene.cycles.seed = seed
+        pixels = np.empty(self.size[0] * self.size[1] * 4, np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            self.scene.render.filepath = str(Path(folder) / "picture.exr")
+            bpy.ops.render.render(write_still=True)
+            image = bpy.data.images.load(self.scene.render.filepath)
+            image.pixels.foreach_get(pixels)
+            bpy.data.images.remove(image)
+        if lamp:
+            bpy.data.objects.remove(lamp)
+        return pixels.reshape(*self.size, -1)[::-1, :, :3]

@@ -1,0 +1,155 @@
+"""One room from its number to its frames: layout, views, pictures and exact depth."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from depth_unet import Camera
+from train.render import photo
+from train.render.camera import LIMITS, Cast, Surfaces, View, draw_lens, find_views
+from train.render.catalogue import Model
+from train.render.furnish import furnish
+from train.render.plan import Room, build_shell, draw_kind
+from train.render.scene import Scene, cast_by_tree
+
+Seconds = dict[str, float]
+
+
+class Settings(NamedTuple):
+    """What decides the frames.
+
+    Args:
+        seed: of everything.
+        size: (height, width) of a frame.
+        views: at most, in each room.
+        fov: narrowest and widest field of view across, degrees.
+        strength: of the photo model; 0 for clean pictures.
+        kinds: of rooms; all of `train.render.plan.KINDS` if empty.
+        samples: rays for each pixel.
+        threads: of the renderer.
+    """
+
+    seed: int = 0
+    size: tuple[int, int] = (240, 320)
+    views: int = 6
+    fov: tuple[float, float] = (50.0, 85.0)
+    strength: float = 1.0
+    kinds: tuple[str, ...] = ()
+    samples: int = 9
+    threads: int = 1
+
+
+class Frame(NamedTuple):
+    """A rendered view.
+
+    Args:
+        view: the camera.
+        jpeg: bytes of the picture.
+        depth: (H, W) float64 metres along the camera's axis at the pixel centres; 0 where there is nothing.
+        look: settings of the photo.
+    """
+
+    view: View
+    jpeg: bytes
+    depth: np.ndarray
+    look: photo.Look
+
+
+class Built(NamedTuple):
+    """A furnished room with its cameras, before it is rendered.
+
+    Args:
+        room: the room.
+        surfaces: its triangles.
+        views: its cameras.
+        camera: intrinsics of all of them.
+        cast: ray casting in it.
+        seconds: CPU time of "building" and "view search".
+    """
+
+    room: Room
+    surfaces: Surfaces
+    views: list[View]
+    camera: Camera
+    cast: Cast
+    seconds: Seconds
+
+
+class Studio:
+    """Builds and renders rooms; the same settings and number give the same layout, cameras and depth.
+
+    Args:
+        settings: of the frames.
+        roles: the models that can play each role.
+        pictures: for posters and screens; procedural ones without.
+    """
+
+    def __init__(self, settings: Settings, roles: dict[str, list[Model]], pictures: Sequence[Path] = ()) -> None:
+        self.settings, self.roles, self.pictures = settings, roles, pictures
+        self.scene = Scene(settings.size, settings.threads, settings.samples)
+
+    def _stream(self, number: int, purpose: str) -> random.Random:
+        """Random numbers that depend on nothing but seed, room and purpose."""
+        return random.Random(f"{self.settings.seed}/{number}/{purpose}")
+
+    def build(self, number: int) -> Built:
+        """Lay out, build and search a room."""
+        begin, rng = time.process_time(), self._stream(number, "layout")
+        kind = rng.choice(self.settings.kinds) if self.settings.kinds else draw_kind(rng)
+        room = build_shell(kind, rng)
+        furnish(room, self.roles, rng)
+        self.scene.build(room, self._stream(number, "paint"), self.pictures)
+        surfaces = Surfaces.of([*room.shell, *room.layout.items])
+        cast = cast_by_tree(surfaces)
+        built, rng = time.process_time(), self._stream(number, "camera")
+        fov = draw_lens(rng, *self.settings.fov)
+        views = find_views(room, surfaces, cast, self.settings.views, fov, rng)
+        height, width = self.settings.size
+        seconds = {
+            "building": built - begin,
+            "view search": time.process_time() - built,
+            "rendering": 0.0,
+            "developing": 0.0,
+        }
+        return Built(room, surfaces, views, Camera.from_fov(width, height, fov), cast, seconds)
+
+    def frames(self, number: int, built: Built) -> Iterator[Frame]:
+        """Render the views of the room that was built last; those too near, black or blown out are left out."""
+        rng = self._stream(number, "photo")
+        device, flash = rng.getrandbits(64), rng.uniform(40, 300) if rng.random() < 0.06 else 0.0
+        for index, view in enumerate(built.views):
+            begin = time.process_time()
+            depth = exact_depth(built, view, self.settings.size)
+            if np.percentile(depth, 1) < 0.7 * LIMITS[view.kind][0]:  # something thin between the coarse rays
+                continue
+            linear = self.scene.shoot(view, index, flash)
+            rendered, rng = time.process_time(), self._stream(number, f"photo {index}")
+            look = photo.draw_look(random.Random(device), rng, self.settings.strength)
+            jpeg = photo.develop(linear, look, rng) if photo.is_lit(linear) else None
+            built.seconds["rendering"] += rendered - begin
+            built.seconds["developing"] += time.process_time() - rendered
+            if jpeg:
+                yield Frame(view, jpeg, depth, look)
+
+    def room(self, number: int) -> tuple[Iterator[Frame], Camera, dict[str, Any]]:
+        """Build a room: its frames, rendered as they are asked for, their camera, and what room.json states."""
+        built = self.build(number)
+        models = {item.model for item in built.room.layout.items}
+        models = {(m.library.name, m.library.licence, m.creator, m.name) for m in models if m}
+        about = {
+            "kind": built.room.kind, "seed": self.settings.seed, "number": number, "night": built.room.night,
+            "fov_deg": built.camera.horizontal_fov_deg, "lights": len(built.room.lights),
+            "things": len(built.room.layout.items), "cpu_s": built.seconds,
+            "models": [dict(zip(("library", "licence", "creator", "name"), m, strict=True)) for m in sorted(models)],
+        }  # fmt: skip
+        return self.frames(number, built), built.camera, about
+
+
+def exact_depth(built: Built, view: View, size: tuple[int, int]) -> np.ndarray:
+    """Depth along the axis at the pixel centres, (H, W) metres: plane of the triangle that each centre's ray hits."""
+    eye, rays = np.array(view.eye), view.rays(*size)
+    return built.surfaces.depth(eye, rays, built.cast(eye, rays)).reshape(size)
