@@ -70,7 +70,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        photos = write_photos(Path(folder), options.photos)
+        (source := Path(folder) / "photos").mkdir()
+        photos = write_photos(source, options.photos)
         for threads in options.threads:
             alone, whole = measure(photos, options.model, threads, Path(folder) / f"out{threads}")
             rows.append({"threads": threads, "predict_s": alone, "command_s": whole, "ratio": whole / alone})
