@@ -181,6 +181,8 @@ def serve(
             while not ended.wait(0.2):  # with a timeout: Windows delivers Ctrl-C only in between
                 pass
         page.visits.ended = True
+        for name in ("uvicorn.error", "asyncio"):  # they log each answer that is cut short
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         page.server.config.timeout_graceful_shutdown = GRACE
         page.close(verbose=False)
 

@@ -35,14 +35,14 @@ def own_folder(parent: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError, Timeout):  # of another user, or in use
             _remove(folder)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
-    with FileLock(folder / LOCK):
-        files = folder / FILES  # made under the lock: without it nobody tries the lock
-        files.mkdir()
-        try:
+    lock, files = FileLock(folder / LOCK), folder / FILES
+    try:
+        with lock:
+            files.mkdir()  # under the lock: nobody tries the lock of a folder without files
             yield files
-        finally:
             shutil.rmtree(files, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # Windows deletes no file that is open, as the lock was until now
 
 
 def _remove(folder: Path) -> None:
