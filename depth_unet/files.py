@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import os
 import threading
 import warnings
@@ -17,6 +18,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 MILLIMETRES_MAX = 65535  # the largest depth in a 16-bit PNG
+METRES_PER_UNIT = 0.001  # of a 16-bit PNG whose text chunk has no other
+UNIT_KEY = "metres_per_unit"
 READABLE = (".npy", ".npz", ".png")  # a sidecar belongs to the first of these that exists
 
 _UNFINISHED = ".part"
@@ -94,25 +97,37 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_png(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
-    """Write 16-bit grey, millimetres, 0 for no depth, with `about` in the text chunk "depth".
+    """Write 16-bit grey, 0 for no depth, with `about` in the text chunk "depth".
 
-    Warns where a depth does not fit into 16 bits of millimetres.
+    One step is a millimetre, or `about["metres_per_unit"]`. Warns where a depth does not fit into 16 bits.
     """
+    step = about.get(UNIT_KEY, METRES_PER_UNIT)
     with np.errstate(invalid="ignore", over="ignore"):
-        millimetres = np.rint(np.asarray(depth, np.float32) * np.float32(1000))
-        fits = (millimetres >= 0) & (millimetres <= MILLIMETRES_MAX)
+        steps = np.rint(np.asarray(depth, np.float32) / np.float32(step))
+        fits = (steps >= 0) & (steps <= MILLIMETRES_MAX)
     if not fits.all():
         warnings.warn(
-            f"{path.name}: {(~fits).sum()} pixels beyond {MILLIMETRES_MAX / 1000} m are saved as 0 (no depth); "
+            f"{path.name}: {(~fits).sum()} pixels beyond {MILLIMETRES_MAX * step:g} m are saved as 0 (no depth); "
             "use .npy or .npz to keep them",
             stacklevel=3,
         )
-        millimetres = np.where(fits, millimetres, 0)
+        steps = np.where(fits, steps, 0)
     info = PngInfo()
     info.add_text("depth", json.dumps(about))
-    image = Image.fromarray(millimetres.astype(np.uint16))
+    image = Image.fromarray(steps.astype(np.uint16))
     # Higher levels take ten times as long for a tenth of the size.
     write_atomically(path, lambda file: image.save(file, "PNG", pnginfo=info, compress_level=1))
+
+
+def png_step(depth: np.ndarray) -> float:
+    """The finest step of `write_png` with which a whole depth map fits, whole millimetres, in metres.
+
+    Example:
+        >>> png_step(np.array([[65.0]])), png_step(np.array([[80.0]]))
+        (0.001, 0.002)
+    """
+    farthest = float(np.max(depth, initial=0.0, where=np.isfinite(depth)))
+    return max(1, math.ceil(farthest * 1000 / MILLIMETRES_MAX)) / 1000
 
 
 def write_npy(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
@@ -181,5 +196,8 @@ def _read_png(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     with Image.open(path) as image:
         if image.mode not in ("I;16", "I;16B", "I"):
             raise ValueError(f"a depth map is a 16-bit grey PNG, this one is of mode {image.mode}")
-        depth = np.asarray(image).astype(np.float32) / np.float32(1000)
-        return depth, json.loads(image.text.get("depth", "{}"))
+        about = json.loads(image.text.get("depth", "{}"))
+        step = about.get(UNIT_KEY, METRES_PER_UNIT) if isinstance(about, dict) else METRES_PER_UNIT
+        if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
+            raise ValueError(f"{UNIT_KEY} must be a positive number, not {step!r}")
+        return np.asarray(image).astype(np.float32) * np.float32(step), about

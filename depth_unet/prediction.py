@@ -36,7 +36,10 @@ class Prediction:
         model: name of the model, or None.
         revision: its commit on the hub, or None.
         calibration: factor by which `calibrate` has scaled the predicted depth; 1 without calibration.
-        camera_from: "given", "exif" or "assumed"; None if unknown.
+        camera_from: "given", "exif", "model" (it estimated the focal length) or "assumed"; None if unknown.
+        licence: of the model's weights, "unknown" if they state none; None without a model.
+        metres_follow_lens: the metres take the focal length of `camera` into account; False for a model that was
+            trained with one camera that is not known.
 
     Example:
         >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
@@ -51,6 +54,8 @@ class Prediction:
     revision: str | None = None
     calibration: float = 1.0
     camera_from: str | None = None
+    licence: str | None = None
+    metres_follow_lens: bool = True
 
     def colorize(
         self,
@@ -148,8 +153,8 @@ class Prediction:
     def with_camera(self, camera: Camera) -> "Prediction":
         """Replace the camera: the result of `predict` with this camera, without running the model again.
 
-        Depth is proportional to the focal length. A calibrated map keeps its measured depth, and only the directions
-        of its pixels change.
+        Depth is proportional to the focal length. A calibrated map keeps its measured depth, and one whose metres do
+        not follow the lens keeps its depth: only the directions of their pixels change.
 
         Raises:
             ValueError: the camera does not have the size of this map.
@@ -157,6 +162,8 @@ class Prediction:
         height, width = self.depth.shape
         ratio = camera.checked(width, height).focal_px / self.camera.focal_px
         changed = replace(self, camera=camera, camera_from="given")
+        if not self.metres_follow_lens:
+            return changed
         if self.calibration != 1:
             return replace(changed, calibration=self.calibration / ratio)
         return replace(changed, depth=(self.depth * ratio).astype(np.float32))
@@ -260,6 +267,8 @@ class Prediction:
             revision=about.get("revision"),
             calibration=float(about.get("calibration", 1.0)),
             camera_from=about.get("camera_from") if known else "assumed",
+            licence=about.get("licence"),
+            metres_follow_lens=bool(about.get("metres_follow_lens", True)),
         )
 
     def about(self) -> dict[str, Any]:
@@ -271,5 +280,7 @@ class Prediction:
             "photo": self.name,
             "model": self.model,
             "revision": self.revision,
+            "licence": self.licence,
+            "metres_follow_lens": self.metres_follow_lens,
             "calibration": self.calibration,
         }

@@ -22,6 +22,7 @@ class Predictor:
         config: the network's input and its camera.
         name: of the model.
         revision: its commit on the hub, or None.
+        licence: of the weights, from the front matter of the README.md beside them; "unknown" without one.
         sha256: SHA-256 (hex) of the weights file that was loaded; None if there is none, or training may have
             changed the weights since.
         alignments: those of `metrics.ALIGNMENTS` in which the output can be scored; all of them for metric depth.
@@ -30,6 +31,7 @@ class Predictor:
     config: DepthUNetConfig
     name: str
     revision: str | None = None
+    licence: str = "unknown"
     sha256: str | None = None
     alignments: tuple[str, ...] = ALIGNMENTS
 
@@ -94,6 +96,12 @@ class Predictor:
             predictions += self._predict_chunk(images[chosen], cameras[chosen])
         return predictions
 
+    def predict_scored(
+        self, images: Sequence[ImageSource], cameras: Sequence[Camera | None], batch_size: int = 8
+    ) -> list[Prediction]:
+        """As `predict_batch`, also of a model without metres: its depth is known up to one of `alignments`."""
+        return self.predict_batch(images, cameras, batch_size)
+
     @torch.inference_mode()
     def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
         photos = [read_photo(image, enough=tuple(self.config.input_size)) for image in images]
@@ -115,6 +123,7 @@ class Predictor:
                     model=self.name,
                     revision=self.revision,
                     camera_from=camera_from,
+                    licence=self.licence,
                 )
         return predictions
 

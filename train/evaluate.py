@@ -13,7 +13,7 @@ from depth_unet import DEFAULT_MODEL, DepthSample, Prediction, data, depth_metri
 from depth_unet.data import DepthData, Part
 from depth_unet.data.origin import Origin
 from depth_unet.data.sample import SampleError
-from depth_unet.data.scoring import ScoringRule
+from depth_unet.data.scoring import RULES, ScoringRule
 from depth_unet.files import write_atomically, write_json
 from depth_unet.metrics import METRICS
 from depth_unet.predictor import Predictor
@@ -112,7 +112,7 @@ def predict_samples(
 
     def flush() -> Iterator[tuple[DepthSample, Prediction]]:
         images = [(sample.image * 255).round().byte().permute(1, 2, 0).numpy() for sample in pending]
-        predictions = model.predict_batch(images, [sample.camera for sample in pending], batch_size)
+        predictions = model.predict_scored(images, [sample.camera for sample in pending], batch_size)
         yield from zip(pending, predictions, strict=True)
         pending.clear()
 
@@ -301,6 +301,7 @@ def parser() -> argparse.ArgumentParser:
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     """The options that decide what is scored; `open_scored` reads them."""
     parser.add_argument("--split", help="of the data  (default: nyu: test, diode and prepared: val, rgbd: all)")
+    parser.add_argument("--protocol", choices=list(RULES), help="scoring rule  (default: that of the data)")
     parser.add_argument("--min-depth", type=float, help="nearest depth that is scored, metres  (default: the rule's)")
     parser.add_argument("--max-depth", type=float, help="farthest depth that is scored, metres  (default: the rule's)")
     parser.add_argument(
@@ -316,6 +317,8 @@ def open_scored(name: str, options: argparse.Namespace) -> DepthData:
         ValueError, FileNotFoundError: as `data.open_data`, or an impossible depth range.
     """
     opened = data.open_data(name, options.split, data.options_of(options, options.edge_filter or None))
+    if options.protocol:
+        opened.rule = RULES[options.protocol]
     nearest, farthest = (
         asked if asked is not None else own
         for asked, own in zip((options.min_depth, options.max_depth), opened.rule.range, strict=True)

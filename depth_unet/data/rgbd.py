@@ -14,16 +14,16 @@ from PIL import Image, UnidentifiedImageError
 
 from depth_unet.camera import Camera
 from depth_unet.data.dataset import DataOptions, DepthData
+from depth_unet.data.kitti import KITTI
 from depth_unet.data.layout import Layout
 from depth_unet.data.nyu import NYU
 from depth_unet.data.origin import ORIGIN_FILE, OWN_RECORDINGS, Origin, parse_origin
 from depth_unet.data.sample import DepthSample, SampleError
+from depth_unet.files import METRES_PER_UNIT, UNIT_KEY
 from depth_unet.images import SUFFIXES, read_photo, to_tensor
 
 CAMERA_FILE = "camera.json"
-UNIT_KEY = "metres_per_unit"
-METRES_PER_UNIT = 0.001  # of integer depth maps without another unit
-LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU}
+LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU, "kitti": KITTI}
 
 
 def parse_unit(text: str | float) -> float:
@@ -46,17 +46,19 @@ class RgbdFolder(DepthData):
 
     A depth map is found beside its picture, as NAME.png/.npy next to NAME.jpg or as NAME_depth.png/.npy, or in a
     folder `depth` next to the picture's folder (`rgb`, `image`, `images` or `color`). .npy of floats are in metres;
-    0, NaN and infinity mean "not measured". A file camera.json holds the fields of `Camera` and may hold
+    0, NaN and infinity mean "not measured". A .png that this package wrote (`Prediction.save`, `train.label`) contains
+    its camera and its unit, which have priority over all files beside it. A file camera.json holds the fields of `Camera` and may hold
     `metres_per_unit`; it applies to the folder that it lies in and to those below. A file origin.json in the root
     holds an `Origin`.
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.
-        camera: intrinsics of all pictures; else those of the nearest camera.json, else those of `layout`, else EXIF,
+        camera: intrinsics of all pictures; else those in the depth map, else those of the nearest camera.json, else those of `layout`, else EXIF,
             else `Camera.assumed`.
-        metres_per_unit: of integer depth maps where camera.json does not say; None: 1/1000.
+        metres_per_unit: of integer depth maps where camera.json does not say; None: that of `layout`, else 1/1000.
         layout: "nyu" for frames of NYU Depth V2: the Kinect's camera, the white frame around a picture is invalid,
-            and scoring counts the Eigen crop; "plain" for everything else.
+            and scoring counts the Eigen crop; "kitti" for frames of KITTI: depth in 1/256 m, and scoring counts the
+            crop of Garg et al.; "plain" for everything else.
         origin: of a folder or tar without origin.json.
 
     Raises:
@@ -67,7 +69,7 @@ class RgbdFolder(DepthData):
     kind, parts = "rgbd", tuple(name for name, layout in LAYOUTS.items() if layout)
     usage = (
         "rgbd:PATH is a folder or tar of pictures with 16-bit PNG or .npy (m) depth maps, rgbd/nyu:PATH one of frames "
-        "of NYU Depth V2"
+        "of NYU Depth V2, rgbd/kitti:PATH one of frames of KITTI"
     )
 
     @classmethod
@@ -98,9 +100,10 @@ class RgbdFolder(DepthData):
                 f"no pair of picture and depth map in {path}: expected NAME.jpg beside NAME.png, NAME.npy, "
                 "NAME_depth.png or NAME_depth.npy, or folders rgb/ and depth/"
             )
-        self.metres_per_unit = METRES_PER_UNIT if metres_per_unit is None else parse_unit(metres_per_unit)
-        self.camera = camera
         self.layout = LAYOUTS[layout]
+        own_unit = self.layout.metres_per_unit if self.layout else METRES_PER_UNIT
+        self.metres_per_unit = own_unit if metres_per_unit is None else parse_unit(metres_per_unit)
+        self.camera = camera
         self.origins = (self._read_origin() or (self.layout.origin if self.layout else origin or OWN_RECORDINGS),)
         if self.layout:
             self.rule, self.mask = self.layout.rule, self.layout.mask
@@ -165,13 +168,14 @@ class RgbdFolder(DepthData):
         try:
             with _opened(self._files.read(picture), picture) as image:
                 photo = read_photo(image)
-            depth = self._read_depth(depth_name)
+            depth, own_camera = self._read_depth(depth_name)
         except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
             raise SampleError(f"{key}: {error}") from error
         height, width = photo.height, photo.width
         if depth.shape != (height, width):
             raise SampleError(f"{key}: depth map {depth.shape} does not fit the picture {(height, width)}")
-        camera = self.camera or _nearest(self.cameras, picture) or (self.layout.camera if self.layout else None)
+        camera = self.camera or own_camera or _nearest(self.cameras, picture)
+        camera = camera or (self.layout.camera if self.layout else None)
         if camera is not None:
             camera = camera.resize(width, height)
         elif photo.focal_35mm:
@@ -184,8 +188,9 @@ class RgbdFolder(DepthData):
             return self.layout.sample(image, target, camera, key)
         return DepthSample.checked(image, target, torch.ones_like(target, dtype=torch.bool), camera, key)
 
-    def _read_depth(self, name: str) -> np.ndarray:
-        content = self._files.read(name)
+    def _read_depth(self, name: str) -> tuple[np.ndarray, Camera | None]:
+        """Metres, and the camera that the file contains."""
+        content, about = self._files.read(name), {}
         if name.endswith(".npy"):
             depth = np.load(io.BytesIO(content), allow_pickle=False)
         else:
@@ -193,11 +198,25 @@ class RgbdFolder(DepthData):
                 if image.mode not in ("I;16", "I;16B", "I"):
                     raise ValueError(f"{name} is a picture of mode {image.mode}, not a 16-bit depth map")
                 depth = np.array(image)
+                about = described(image)
         if depth.ndim == 3 and depth.shape[2] == 1:
             depth = depth[:, :, 0]
         is_integer = np.issubdtype(depth.dtype, np.integer)
-        scale = (_nearest(self.units, name) or self.metres_per_unit) if is_integer else 1.0
-        return depth.astype(np.float32) * np.float32(scale)
+        unit = about.get(UNIT_KEY) or _nearest(self.units, name) or self.metres_per_unit
+        camera = about.get("camera")
+        if camera is not None:
+            camera = Camera.from_dict(camera)
+            camera = camera.checked(camera.width, camera.height)
+        return depth.astype(np.float32) * np.float32(parse_unit(unit) if is_integer else 1.0), camera
+
+
+def described(image: Image.Image) -> dict[str, Any]:
+    """What a depth map that this package wrote says of itself, with its unit; {} for maps of other programs."""
+    try:
+        about = json.loads(getattr(image, "text", {}).get("depth", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return {UNIT_KEY: METRES_PER_UNIT, **about} if isinstance(about, dict) and about.get("unit") == "metre" else {}
 
 
 def _nearest(by_folder: dict[PurePosixPath, Any], name: str) -> Any | None:
