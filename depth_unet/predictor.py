@@ -96,6 +96,18 @@ class Predictor:
             predictions += self._predict_chunk(images[chosen], cameras[chosen])
         return predictions
 
+    def check_metric(self) -> None:
+        """Refuse a model that predicts no metres.
+
+        Raises:
+            ValueError: the output can be scored only after it is aligned with true depth.
+        """
+        if "none" not in self.alignments:
+            raise ValueError(
+                f"{self.name} predicts relative depth without metres: use a metric model here; "
+                "`python -m train.evaluate` can score it"
+            )
+
     def predict_scored(
         self, images: Sequence[ImageSource], cameras: Sequence[Camera | None], batch_size: int = 8
     ) -> list[Prediction]:
