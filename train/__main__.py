@@ -19,6 +19,7 @@ from depth_unet.model import CONFIG_FILE
 from train.batches import quotas
 from train.config import TrainConfig
 from train.loop import fit
+from train.network import joined_on_cpu
 from train.publish import Destination, PublishError, check_access, publish
 from train.run import BEST, CARD, TrainingError, origins_of_model, parts_of
 from train.sources import open_training
@@ -183,8 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.shares is not None:
             quotas(training.lengths, options.shares)  # refused before anything is written
         accelerator = Accelerator(
-            # accelerate joins processes without a GPU only with this option
-            cpu=int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available(),
+            cpu=joined_on_cpu(),
             mixed_precision=precision_here(options.precision),
             log_with=options.tracker,
             project_dir=options.output,
