@@ -8,10 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from depth_unet.camera import Camera
-from depth_unet.engines import open_model
+from depth_unet.engines import add_model_options, open_metric
 from depth_unet.files import write_atomically
 from depth_unet.images import SUFFIXES, read_size
-from depth_unet.model import DEFAULT_MODEL
 from depth_unet.predictor import Predictor
 
 
@@ -74,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("photos", nargs="+", type=Path, help="image files, or folders of them")
     made.add_argument("--output", type=Path, default=Path("out"), help="folder for the results")
-    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, owner/name[@revision] on a hub, or .onnx file")
+    add_model_options(made)
     made.add_argument("--fov", type=float, help="horizontal field of view, degrees  (default: from EXIF)")
     made.add_argument("--cmap", default="turbo", help="matplotlib colour map")
     made.add_argument("--near", type=float, help="metres of the first colour  (default: from each photo)")
@@ -86,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, 1 if a photo failed, 2 if nothing could be started."""
     options = parser().parse_args(arguments)
     try:
-        model = open_model(options.model)
+        model = open_metric(options.model, options.device, options.dtype)
         photos = list(find_photos(options.photos, options.output))
         if not photos:
             raise FileNotFoundError(f"no images ({', '.join(SUFFIXES)}) in {', '.join(map(str, options.photos))}")

@@ -42,7 +42,7 @@ def find_files(
     """Find a model's files, and download those that are not in the cache; all files are of one commit.
 
     Args:
-        model: a folder, or "owner/name" on a hub.
+        model: a folder, or "owner/name[@revision]" on a hub.
         wanted: file names; nothing else is downloaded.
         revision: branch, tag or commit on the hub.
         token: for a private repository; by default the one that `hf auth login` stored.
@@ -54,7 +54,7 @@ def find_files(
     Raises:
         FileNotFoundError: no such folder, repository, revision or file.
         ConnectionError: the hub cannot be reached and nothing is in the cache, or it refuses the token.
-        ValueError: the subfolder lies outside.
+        ValueError: the subfolder lies outside, or two revisions are named.
     """
     name = os.fspath(model)
     parts = PurePosixPath(subfolder).parts
@@ -68,6 +68,10 @@ def find_files(
                 hint = f"; did you mean {inside}?" if (inside / file).is_file() else ""
                 raise FileNotFoundError(f"{name} contains no {file}: it is not a saved DepthUNet{hint}")
         return ModelFiles(Path(name), Path(name).resolve().name, None)
+    if "@" in name:
+        if revision is not None:
+            raise ValueError(f"{name} names a revision, and revision={revision!r} another; give one of them")
+        name, _, revision = name.partition("@")
     if not _REPO_ID.fullmatch(name):
         raise FileNotFoundError(f"{name} is neither a folder nor the owner/name of a hub repository")
     options = {

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from depth_unet import DEFAULT_MODEL, DepthSample, Prediction, data, depth_metrics, open_model
+from depth_unet import DepthSample, Prediction, data, depth_metrics
 from depth_unet.data import DepthData, Part
 from depth_unet.data.origin import Origin
 from depth_unet.data.sample import SampleError
 from depth_unet.data.scoring import RULES, ScoringRule
+from depth_unet.engines import add_model_options, open_chosen
 from depth_unet.files import write_atomically, write_json
 from depth_unet.metrics import METRICS
 from depth_unet.predictor import Predictor
@@ -283,9 +284,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    made.add_argument(
-        "--model", default=DEFAULT_MODEL, help="folder, owner/name on a hub, or .onnx file of a DepthUNet"
-    )
+    add_model_options(made)
     made.add_argument("--data", required=True, help=data.usage())
     add_scoring_options(made)
     made.add_argument("--centre", type=float, default=1.0, help="share of each side of a frame that is shown")
@@ -336,7 +335,7 @@ def main(arguments: list[str] | None = None) -> int:
         missing = [card for card in options.card if not card.is_file()]
         if missing:
             raise FileNotFoundError(f"there is no {missing[0]}")
-        model = open_model(options.model)
+        model = open_chosen(options.model, options.device, options.dtype)
         dataset = open_scored(options.data, options)
         if options.centre != 1:
             dataset = Centre(dataset, options.centre)
@@ -366,6 +365,8 @@ def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -
         options.output,
         {
             "model": measured.model,
+            "revision": model.revision,
+            "licence": model.licence,
             "sha256": measured.sha256,
             "data": measured.data,
             "protocol": measured.protocol,

@@ -183,8 +183,9 @@ def origin_of(teacher: Predictor, options: dict[str, Any], photos: Origin | None
     weights = "research-only" if forbids_commercial_use(teacher.licence) else "unknown"
     if photos is not None and photos.weights == "research-only":
         weights = photos.weights
+    title = photos.title if photos else "photos of its publisher"
     return Origin(
-        f"{photos.title if photos else 'photos of its publisher'}, with depth predicted by {teacher.name}{at} ({chosen})",
+        f"{title}, with depth predicted by {teacher.name}{at} ({chosen})",
         photos.url if photos else "",
         f"photos: {photos.terms if photos else 'none stated'}; licence of {teacher.name}: {teacher.licence}",
         weights,

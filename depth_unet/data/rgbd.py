@@ -47,14 +47,14 @@ class RgbdFolder(DepthData):
     A depth map is found beside its picture, as NAME.png/.npy next to NAME.jpg or as NAME_depth.png/.npy, or in a
     folder `depth` next to the picture's folder (`rgb`, `image`, `images` or `color`). .npy of floats are in metres;
     0, NaN and infinity mean "not measured". A .png that this package wrote (`Prediction.save`, `train.label`) contains
-    its camera and its unit, which have priority over all files beside it. A file camera.json holds the fields of `Camera` and may hold
-    `metres_per_unit`; it applies to the folder that it lies in and to those below. A file origin.json in the root
-    holds an `Origin`.
+    its camera and its unit, which have priority over all files beside it. A file camera.json holds the fields of
+    `Camera` and may hold `metres_per_unit`; it applies to the folder that it lies in and to those below. A file
+    origin.json in the root holds an `Origin`.
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.
-        camera: intrinsics of all pictures; else those in the depth map, else those of the nearest camera.json, else those of `layout`, else EXIF,
-            else `Camera.assumed`.
+        camera: intrinsics of all pictures; else those in the depth map, else those of the nearest camera.json, else
+            those of `layout`, else EXIF, else `Camera.assumed`.
         metres_per_unit: of integer depth maps where camera.json does not say; None: that of `layout`, else 1/1000.
         layout: "nyu" for frames of NYU Depth V2: the Kinect's camera, the white frame around a picture is invalid,
             and scoring counts the Eigen crop; "kitti" for frames of KITTI: depth in 1/256 m, and scoring counts the

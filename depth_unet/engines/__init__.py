@@ -10,7 +10,7 @@ import torch
 
 from depth_unet.engines.onnx import OnnxDepthUNet
 from depth_unet.engines.transformers import TransformersDepth
-from depth_unet.hub import find_files, forbids_commercial_use
+from depth_unet.hub import ModelFiles, find_files, forbids_commercial_use, front_matter, licence_in
 from depth_unet.model import CONFIG_FILE, DEFAULT_MODEL, DepthUNet
 from depth_unet.predictor import Predictor
 
@@ -60,14 +60,11 @@ def open_model(
             raise ValueError(f"{path} cannot run on {device}: ONNX files run on the CPU only")
         if dtype not in (None, torch.float32):
             raise ValueError(f"{path} cannot run in {dtype}: its number format was chosen when it was written")
-        return OnnxDepthUNet(path, threads)
+        model = OnnxDepthUNet(path, threads)
+        model.licence = licence_in(front_matter(ModelFiles(path.parent, path.name, None)))
+        return model
     if path.is_file():
         raise ValueError(f"{path} is not a model; give a folder, an .onnx file, or the owner/name of a hub repository")
-    name = os.fspath(name)
-    if "@" in name and not path.is_dir():
-        if revision is not None:
-            raise ValueError(f"{name} names a revision, and revision={revision!r} another; give one of them")
-        name, _, revision = name.partition("@")
     engine = TransformersDepth if _is_of_transformers(name, revision, subfolder) else DepthUNet
     return engine.from_pretrained(
         name, revision=revision, subfolder=subfolder, device=_device(device), dtype=dtype or torch.float32
@@ -94,7 +91,7 @@ def _device(asked: str | torch.device | None) -> torch.device:
     return device
 
 
-def _is_of_transformers(name: str, revision: str | None, subfolder: str) -> bool:
+def _is_of_transformers(name: str | os.PathLike, revision: str | None, subfolder: str) -> bool:
     """Whether config.json is one of transformers; if it cannot be parsed, `DepthUNet` reports why."""
     try:
         found = find_files(name, (CONFIG_FILE,), revision=revision, subfolder=subfolder)
@@ -123,8 +120,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 def open_chosen(name: str, device: str, dtype: str, threads: int = 0) -> Predictor:
     """`open_model` for a command line: prints a warning if the licence forbids commercial use."""
-    onnx = Path(name).suffix.lower() == ".onnx"
-    model = open_model(name, device=device, dtype=None if onnx and dtype == "float32" else dtype, threads=threads)
+    model = open_model(name, device=device, dtype=dtype, threads=threads)
     if forbids_commercial_use(model.licence):
         print(f"warning: the licence of {model.name} forbids commercial use: {model.licence}", file=sys.stderr)
     return model

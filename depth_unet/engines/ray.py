@@ -16,7 +16,7 @@ import numpy as np
 
 from depth_unet.__main__ import find_photos, write_results
 from depth_unet.__main__ import parser as parser_of_one
-from depth_unet.engines import open_model
+from depth_unet.engines import open_metric, open_model
 
 
 class Worker:
@@ -32,7 +32,9 @@ class Worker:
         threads = max(1, int(options.cpus))
         torch.set_num_threads(threads)  # by default every worker would use all cores
         self.options = options
-        self.model = open_model(options.model, device="cuda" if options.gpus else None, threads=threads)
+        # Ray shows each worker its own GPU, and none to those without.
+        device = options.device if options.gpus or options.device != "auto" else "cpu"
+        self.model = open_model(options.model, device=device, dtype=options.dtype, threads=threads)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict photos and write their files.
@@ -81,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         print('error: Ray is not installed: pip install "depth_unet[ray]"', file=sys.stderr)
         return 2
     try:
-        open_model(options.model)  # report an error once, not in every worker
+        open_metric(options.model, "cpu", options.dtype)  # report an error once, not in every worker
         # Workers have other working directories.
         options.output = options.output.absolute()
         photos = [

@@ -274,7 +274,9 @@ def _trained_on(name: str, front: dict[str, Any]) -> tuple[str, ...]:
 def _find(model: str | os.PathLike, revision: str | None, subfolder: str, options: dict[str, Any]) -> ModelFiles:
     """Find or download configuration, image processor and weights, which may be in several files."""
     found = find_files(model, (CONFIG_FILE, PROCESSOR_FILE), revision=revision, subfolder=subfolder, **options)
-    pinned = {"revision": found.commit or revision, "subfolder": subfolder, **options}
+    if found.commit is not None:
+        model = "/".join(found.name.split("/")[:2])
+    pinned = {"revision": found.commit, "subfolder": subfolder, **options}
     try:
         find_files(model, (WEIGHTS_FILE,), **pinned)
     except FileNotFoundError as error:

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 
-from depth_unet import DEFAULT_MODEL, open_model
+from depth_unet.engines import add_model_options, open_metric
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         description="Serve the page: a photo goes in, its depth in metres comes out.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, owner/name[@revision] on a hub, or .onnx file")
+    add_model_options(made)
     # A Hugging Face Space sets these variables; an empty one counts as unset.
     host, port = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", os.environ.get("GRADIO_SERVER_PORT") or "7860"
     made.add_argument("--host", default=host, help="address to listen at; 0.0.0.0 lets the network in")
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ImportError('--mcp needs another package: pip install "gradio[mcp]"')
         from depth_unet.page.server import serve  # gradio: slow to import, and absent without its extra
 
-        serve(open_model(options.model), options.host, options.port, options.mcp)
+        serve(open_metric(options.model, options.device, options.dtype), options.host, options.port, options.mcp)
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

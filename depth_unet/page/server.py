@@ -10,6 +10,7 @@ except ImportError as error:
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from depth_unet.hub import forbids_commercial_use
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
 from depth_unet.page.live import live_view
@@ -35,12 +36,16 @@ def build(model: Predictor) -> gr.Blocks:
     """The page for one model, not yet served."""
     with gr.Blocks(title="Depth from one photo", delete_cache=CLEAN_UP) as page:
         visits = Visits(model, page)
+        model.check_metric()
         gr.Markdown("# Depth from one photo\nOne picture in, the distance of everything in it out: in metres.")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
             for title, view in tabs.items():
                 with gr.Tab(title):
                     view(visits)
+        at = f", revision {model.revision}" if model.revision else ""
+        forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
+        gr.Markdown(f"Model: {model.name}{at}; licence of its weights: {model.licence}{forbidden}.")
         endpoints(visits)
         page.load(None, js="() => depthPage.describe()")
     # Serialised: concurrent predictions only slow each other down.
@@ -57,7 +62,7 @@ def serve(model: Predictor, host: str, port: int, mcp: bool = False) -> None:
     # A service manager ends the server like Ctrl-C: gradio then deletes the files of its visitors.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    health = {"status": "ok", "model": model.name, "revision": model.revision}
+    health = {"status": "ok", "model": model.name, "revision": model.revision, "licence": model.licence}
     try:
         page.launch(
             server_name=host,
