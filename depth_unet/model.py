@@ -238,28 +238,46 @@ class DepthUNet(nn.Module, Predictor):
         built.licence = licence_in(front_matter(found, **options))
         return built.to(device=device, dtype=dtype).eval()
 
-    def push_to_hub(self, repo_id: str, *, commit_message: str = "", revision: str = "main", **options: Any) -> str:
-        """Upload config.json, model.safetensors and, unless the repository has one, a short README.md in one commit.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        card: str | None = None,
+        commit_message: str = "",
+        revision: str = "main",
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload config.json, model.safetensors and README.md, the model card, in one commit.
 
-        `python -m train.publish` uploads the same with a card of measured numbers, which this refuses to leave beside
-        other weights.
+        `python -m train.publish` measures a model and writes its card.
 
         Args:
             repo_id: owner/name; created if it does not exist.
+            card: Markdown; by default the repository's own card stays, or a short one without numbers is written.
             commit_message: of the commit.
-            revision: branch to commit to.
-            options: token and private, of `huggingface_hub.HfApi`.
+            revision: branch to commit to; created if it does not exist.
+            private: make a new repository private.
+            token: by default the one that `hf auth login` stored.
 
         Returns:
             Address of the commit.
 
         Raises:
-            ValueError: the repository's card has numbers of other weights.
+            ValueError: the card has numbers of other weights, or the repository's name is none.
             ConnectionError: the hub cannot be reached, or refuses the token.
         """
         from depth_unet.upload import push  # only here: predicting needs no uploading
 
-        return push(self, repo_id, commit_message=commit_message, revision=revision, **options)
+        return push(
+            self,
+            repo_id,
+            card=card,
+            commit_message=commit_message,
+            revision=revision,
+            private=private,
+            token=token,
+        )
 
 
 def _build_unet(config: DepthUNetConfig, download: bool) -> smp.Unet:
