@@ -128,9 +128,7 @@ def table_of(entries: list[Entry]) -> str:
             else:
                 low, high = intervals[align]["abs_rel"]
                 cells.append(f"{means['abs_rel']:.3f} ({low:.3f} to {high:.3f}) / {means['delta1']:.3f}")
-        rows.append(
-            [entry.title, *cells, f"{entry.milliseconds:.0f}", f"{entry.megabytes:.1f}", entry.model.licence]
-        )
+        rows.append([entry.title, *cells, f"{entry.milliseconds:.0f}", f"{entry.megabytes:.1f}", entry.model.licence])
     return markdown_table(["AbsRel (95 % interval) / delta1", *map(TITLES.get, shown), "ms", "MB", "licence"], rows)
 
 

@@ -80,7 +80,8 @@ def push(
             status = getattr(getattr(error, "response", None), "status_code", None)
             reason = f"the hub answered {status}" if status else "the hub cannot be reached, or there is no token"
             raise ConnectionError(
-                f"nothing was uploaded to {repo_id}: {reason}; log in with `hf auth login`, or give a token that may write"
+                f"nothing was uploaded to {repo_id}: {reason}; log in with `hf auth login`, or give a token that may "
+                "write"
             ) from None
     return commit.commit_url
 

@@ -124,7 +124,7 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
     if options.model:
         model = open_model(options.model)
         if not isinstance(model, DepthUNet):
-            raise ValueError(f"{model.name} is not a DepthUNet and cannot be trained; train.label can take it as teacher")
+            raise ValueError(f"{model.name} is no DepthUNet and cannot be trained; `train.label` can use it as teacher")
         fixed = [name for name in ("encoder", "encoder_weights", *chosen) if getattr(options, name) is not None]
         if set(fixed) - {"input_size", "depth_bins"}:
             raise ValueError(
