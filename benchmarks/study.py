@@ -47,7 +47,6 @@ class Entry(NamedTuple):
 
     Args:
         title: for the table; unique.
-        given: as named on the command line.
         model: what was measured.
         measured: its accuracy.
         milliseconds: median latency.
@@ -55,7 +54,6 @@ class Entry(NamedTuple):
     """
 
     title: str
-    given: str
     model: Predictor
     measured: Measured
     milliseconds: float
@@ -71,7 +69,6 @@ class Entry(NamedTuple):
         return {
             "title": self.title,
             "model": self.model.name,
-            "given": self.given,
             "revision": self.model.revision,
             "licence": self.model.licence,
             "sha256": self.model.sha256,
@@ -205,7 +202,6 @@ def _study(models: dict[str, Predictor], dataset: DepthData, options: argparse.N
     entries = [
         Entry(
             title,
-            given,
             model,
             measure(model, dataset, batch_size=options.batch_size),
             milliseconds[title],
