@@ -112,12 +112,14 @@ class OnnxDisparity(Peer):
         return 1 / np.maximum(disparity[0, 0], 1e-6)
 
 
-def open_any(name: str, threads: int = 0) -> Predictor:
+def open_any(name: str, threads: int = 0, device: str | None = None, dtype: str | None = None) -> Predictor:
     """Open a model of this package or a peer.
 
     Args:
         name: as for `depth_unet.open_model`, or a .tflite or .onnx file of a peer.
         threads: CPU threads of onnxruntime or LiteRT; 0 for their own choice.
+        device: as for `open_model`; peers run on the CPU.
+        dtype: as for `open_model`.
 
     Raises:
         FileNotFoundError, ValueError, ConnectionError, ImportError: as `open_model` and the peers.
@@ -125,6 +127,6 @@ def open_any(name: str, threads: int = 0) -> Predictor:
     if Path(name).suffix == ".tflite":
         return LiteRtDepth(Path(name), threads)
     try:
-        return open_model(name, threads=threads)
+        return open_model(name, device=device, dtype=dtype, threads=threads)
     except ForeignModelError:
         return OnnxDisparity(Path(name), threads)

@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from depth_unet.camera import Camera
 from depth_unet.colorize import checked_cmap
-from depth_unet.engines import open_model
+from depth_unet.engines import add_model_options, find_device, open_metric
 from depth_unet.files import write_json, written_about
 from depth_unet.folders import CLIP_SUFFIXES, Place, search
 from depth_unet.images import SUFFIXES
-from depth_unet.model import DEFAULT_MODEL
 from depth_unet.prediction import SOLID_SUFFIXES, Prediction
 from depth_unet.predictor import Predictor
 
@@ -171,7 +170,8 @@ def _write_clip(place: Place, model: Predictor, options: argparse.Namespace) -> 
     with tqdm(desc=printable(place.source.name), unit="frame", file=sys.stderr, leave=False) as bar:
         for step in depth_video(predict, place.source, files["mp4"], **clip):
             if isinstance(step, VideoReport):
-                about = {"unit": "metre", "photo": place.source.name, "model": model.name, "revision": model.revision}
+                about = {"unit": "metre", "photo": place.source.name, "model": model.name}
+                about |= {"revision": model.revision, "licence": model.licence}
                 write_json(files["json"], {**about, **step._asdict()})
             else:
                 bar.total = step.total
@@ -205,14 +205,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("photos", nargs="+", type=_path, help="image files, folders of them, or clips")
     made.add_argument("--output", type=_path, default=Path("out"), help="folder, or for one photo a file")
-    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, owner/name[@revision] on a hub, or .onnx file")
+    add_model_options(made)
     made.add_argument("--format", default="png,color", help=f"of the results, with commas: {', '.join(FORMATS)}")
     made.add_argument("--skip-existing", action="store_true", help="leave out photos whose results exist")
     made.add_argument("--fov", type=float, help="horizontal field of view, degrees  (default: from EXIF)")
     made.add_argument("--cmap", default="turbo", help="matplotlib colour map")
     made.add_argument("--near", type=float, help="metres of the first colour; cuts solids  (default: from each photo)")
     made.add_argument("--far", type=float, help="metres of the last colour; cuts solids  (default: from each photo)")
-    made.add_argument("--device", help="e.g. cuda or cpu  (default: cuda where there is one)")
     made.add_argument("--batch-size", type=int, help=f"photos at a time  (default: 1, on a GPU {GPU_BATCH})")
     solid = made.add_argument_group("ply, glb (metres), stl and 3mf (relief to print, millimetres)")
     solid.add_argument("--longest", type=int, help="points along the longer side  (default: 1024, of a relief 400)")
@@ -306,15 +305,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check(options)
         places = find(options)
-        device = options.device
-        if device is None and torch.cuda.is_available() and not options.model.lower().endswith(".onnx"):
-            device = "cuda"
-        on_gpu = device is not None and torch.device(device).type != "cpu"
+        is_onnx = options.model.lower().endswith(".onnx")
+        on_gpu = not is_onnx and find_device(options.device).type != "cpu"
         size = options.batch_size or (GPU_BATCH if on_gpu else 1)
         chunks = [places[start : start + size] for start in range(0, len(places), size)]
         # Whole photos side by side use the cores better than the parts of one photo.
         workers = min(threads, MOST_WORKERS, len(chunks))
-        model = open_model(options.model, device=device, threads=threads // workers)
+        model = open_metric(options.model, options.device, options.dtype, threads // workers)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2

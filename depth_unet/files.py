@@ -19,6 +19,8 @@ import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
 MILLIMETRES_MAX = 65535  # the largest depth in a 16-bit PNG
+METRES_PER_UNIT = 0.001  # of a 16-bit PNG whose text chunk has no other
+UNIT_KEY = "metres_per_unit"
 READABLE = (".npy", ".npz", ".png")  # a sidecar belongs to the first of these that exists
 MAX_PIXELS = 120_000_000  # larger depth maps are refused before memory is taken
 MARK = b"depth_unet"  # in every 3-D file of this package
@@ -109,16 +111,20 @@ def strips(depth: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def write_png(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
-    """Write 16-bit grey, millimetres, 0 for no depth and what does not fit, with `about` in the text chunk "depth"."""
-    millimetres = np.empty(depth.shape, ">u2")
+    """Write 16-bit grey, 0 for no depth and what does not fit, with `about` in the text chunk "depth".
+
+    One step is a millimetre, or `about["metres_per_unit"]`.
+    """
+    per_metre = np.float32(1 / about.get(UNIT_KEY, METRES_PER_UNIT))
+    steps = np.empty(depth.shape, ">u2")
     for place, part in strips(depth):
         with np.errstate(over="ignore"):
-            values = part * np.float32(1000)
+            values = part * per_metre
         np.rint(values, out=values)
         if not (values.min() >= 0 and values.max() <= MILLIMETRES_MAX):  # also for NaN
             values = np.where((values >= 0) & (values <= MILLIMETRES_MAX), values, 0)
-        millimetres[place] = values
-    write_atomically(path, lambda file: file.writelines(encode_png(millimetres, about)))
+        steps[place] = values
+    write_atomically(path, lambda file: file.writelines(encode_png(steps, about)))
 
 
 def count_beyond_png(depth: np.ndarray) -> int:
@@ -166,6 +172,17 @@ def encode_png(pixels: np.ndarray, about: dict[str, Any], palette: bytes | None 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png_step(depth: np.ndarray) -> float:
+    """The finest step of `write_png` with which a whole depth map fits, whole millimetres, in metres.
+
+    Example:
+        >>> png_step(np.array([[65.0]])), png_step(np.array([[80.0]]))
+        (0.001, 0.002)
+    """
+    farthest = float(np.max(depth, initial=0.0, where=np.isfinite(depth)))
+    return max(1, math.ceil(farthest * 1000 / MILLIMETRES_MAX)) / 1000
 
 
 def write_npy(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
@@ -268,10 +285,14 @@ def _read_png(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
             raise _Refused(f"is a PNG of mode {image.mode}; a depth map is 16-bit grey")
         _check_size(image.size[::-1])
         depth = np.asarray(image).astype(np.float32)
-        depth /= 1000
         text = image.text.get("depth", "")
     # Other programs write other things under this name.
-    return depth, _parse(text) if text.lstrip().startswith("{") else {}
+    about = _parse(text) if text.lstrip().startswith("{") else {}
+    step = about.get(UNIT_KEY, METRES_PER_UNIT)
+    if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
+        raise _Refused(f"holds {UNIT_KEY} {step!r}; it must be a positive number")
+    depth /= np.float32(1 / step)
+    return depth, about
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, dict[str, Any]]:

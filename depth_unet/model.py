@@ -18,7 +18,7 @@ from torch import nn
 
 from depth_unet.config import DepthUNetConfig
 from depth_unet.files import sha256_of, write_atomically, write_json
-from depth_unet.hub import find_files
+from depth_unet.hub import find_files, front_matter, licence_in
 from depth_unet.predictor import Predictor
 from depth_unet.reading import LARGEST_TEXT, parse_json, read_bytes
 from depth_unet.torchvision_guard import import_torchvision_safely
@@ -202,6 +202,10 @@ class DepthUNet(nn.Module, Predictor):
         token: str | None = None,
         cache_dir: str | os.PathLike | None = None,
         local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> "DepthUNet":
         """Load a model in evaluation mode, from safetensors only; every tensor must fit.
 
@@ -211,20 +215,19 @@ class DepthUNet(nn.Module, Predictor):
             token: for a private repository; by default the one that `hf auth login` stored.
             cache_dir: folder for downloads; by default that of huggingface_hub.
             local_files_only: use earlier downloads only, without a request to the hub.
+            force_download: download again what is in the cache.
+            subfolder: of the folder or repository, with the model's files.
+            device: to predict on; by default the CPU.
+            dtype: of the weights and the computation, e.g. torch.float16; by default float32.
 
         Raises:
             FileNotFoundError: no such folder, repository, revision or file.
             ConnectionError: the hub cannot be reached and nothing is in the cache, or it refuses the token.
             ValueError: not a model of this package, damaged, or of a newer version.
         """
-        found = find_files(
-            model,
-            (CONFIG_FILE, WEIGHTS_FILE),
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-        )
+        options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        options["force_download"] = force_download
+        found = find_files(model, (CONFIG_FILE, WEIGHTS_FILE), revision=revision, subfolder=subfolder, **options)
         try:
             config = DepthUNetConfig.from_dict(parse_json(read_bytes(found.folder / CONFIG_FILE, LARGEST_TEXT)))
         except (ValueError, TypeError) as error:
@@ -241,7 +244,49 @@ class DepthUNet(nn.Module, Predictor):
             ) from error
         built.name, built.revision = found.name, found.commit
         built.sha256 = sha256_of(weights)
-        return built.eval()
+        built.licence = licence_in(front_matter(found, **options))
+        return built.to(device=device, dtype=dtype).eval()
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        card: str | None = None,
+        commit_message: str = "",
+        revision: str = "main",
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload config.json, model.safetensors and README.md, the model card, in one commit.
+
+        `python -m train.publish` measures a model and writes its card.
+
+        Args:
+            repo_id: owner/name; created if it does not exist.
+            card: Markdown; by default the repository's own card stays, or a short one without numbers is written.
+            commit_message: of the commit.
+            revision: branch to commit to; created if it does not exist.
+            private: make a new repository private.
+            token: by default the one that `hf auth login` stored.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            ValueError: the card has numbers of other weights, or the repository's name is none.
+            ConnectionError: the hub cannot be reached, or refuses the token.
+        """
+        from depth_unet.upload import push  # only here: predicting needs no uploading
+
+        return push(
+            self,
+            repo_id,
+            card=card,
+            commit_message=commit_message,
+            revision=revision,
+            private=private,
+            token=token,
+        )
 
 
 def _build_unet(config: DepthUNetConfig, download: bool) -> smp.Unet:

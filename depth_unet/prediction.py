@@ -40,8 +40,11 @@ class Prediction:
         model: name of the model, or None.
         revision: its commit on the hub, or None.
         calibration: factor by which `calibrate` has scaled the predicted depth; 1 without calibration.
-        camera_from: "given", "exif" or "assumed"; None if unknown.
+        camera_from: "given", "exif", "model" (it estimated the focal length) or "assumed"; None if unknown.
         image: the photo, at most 2048 pixels along its longer side, the colours of .ply and .glb; None after `load`.
+        licence: of the model's weights, "unknown" if they state none; None without a model.
+        metres_follow_lens: the metres take the focal length of `camera` into account; False for a model that was
+            trained with one camera that is not known.
 
     Example:
         >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
@@ -57,6 +60,8 @@ class Prediction:
     calibration: float = 1.0
     camera_from: str | None = None
     image: Image.Image | None = field(default=None, repr=False)
+    licence: str | None = None
+    metres_follow_lens: bool = True
 
     def colorize(
         self,
@@ -154,8 +159,8 @@ class Prediction:
     def with_camera(self, camera: Camera) -> "Prediction":
         """Replace the camera: the result of `predict` with this camera, without running the model again.
 
-        Depth is proportional to the focal length. A calibrated map keeps its measured depth, and only the directions
-        of its pixels change.
+        Depth is proportional to the focal length. A calibrated map keeps its measured depth, and one whose metres do
+        not follow the lens keeps its depth: only the directions of their pixels change.
 
         Raises:
             ValueError: the camera does not have the size of this map.
@@ -163,6 +168,8 @@ class Prediction:
         height, width = self.depth.shape
         ratio = camera.checked(width, height).focal_px / self.camera.focal_px
         changed = replace(self, camera=camera, camera_from="given")
+        if not self.metres_follow_lens:
+            return changed
         if self.calibration != 1:
             return replace(changed, calibration=self.calibration / ratio)
         return replace(changed, depth=(self.depth * ratio).astype(np.float32))
@@ -332,6 +339,8 @@ class Prediction:
             "photo": self.name,
             "model": self.model,
             "revision": self.revision,
+            "licence": self.licence,
+            "metres_follow_lens": self.metres_follow_lens,
             "calibration": self.calibration,
         }
 
@@ -341,13 +350,16 @@ def _described(about: dict[str, Any], height: int, width: int) -> dict[str, Any]
     if about.get("unit", "metre") != "metre":
         raise ValueError(f"the unit must be metre, not {about['unit']!r}")
     texts = {"name": about.get("photo"), "camera_from": about.get("camera_from")}
-    texts |= {name: about.get(name) for name in ("model", "revision")}
+    texts |= {name: about.get(name) for name in ("model", "revision", "licence")}
     for name, value in texts.items():
         if not isinstance(value, str | None):
             raise ValueError(f"{name} must be text, not {value!r}")
     calibration = about.get("calibration", 1.0)
     if isinstance(calibration, bool | str) or not 0 < float(calibration) < math.inf:
         raise ValueError(f"calibration must be a positive number, not {calibration!r}")
+    follows = about.get("metres_follow_lens", True)
+    if not isinstance(follows, bool):
+        raise ValueError(f"metres_follow_lens must be true or false, not {follows!r}")
     if "camera" in about:
         camera = Camera.from_dict(about["camera"]).checked(width, height)
         longest = max(width, height)
@@ -356,7 +368,7 @@ def _described(about: dict[str, Any], height: int, width: int) -> dict[str, Any]
             raise ValueError(f"no camera is like this: {camera}")
     else:
         camera, texts["camera_from"] = Camera.assumed(width, height), "assumed"
-    return {**texts, "camera": camera, "calibration": float(calibration)}
+    return {**texts, "camera": camera, "calibration": float(calibration), "metres_follow_lens": follows}
 
 
 def _checked_longest(longest: int) -> int:

@@ -22,6 +22,7 @@ class Predictor:
         config: the network's input and its camera.
         name: of the model.
         revision: its commit on the hub, or None.
+        licence: of the weights, from the front matter of the README.md beside them; "unknown" without one.
         sha256: SHA-256 (hex) of the weights file that was loaded; None if there is none, or training may have
             changed the weights since.
         alignments: those of `metrics.ALIGNMENTS` in which the output can be scored; all of them for metric depth.
@@ -30,6 +31,7 @@ class Predictor:
     config: DepthUNetConfig
     name: str
     revision: str | None = None
+    licence: str = "unknown"
     sha256: str | None = None
     alignments: tuple[str, ...] = ALIGNMENTS
 
@@ -95,6 +97,24 @@ class Predictor:
             predictions += self._predict_chunk(images[chosen], cameras[chosen])
         return predictions
 
+    def check_metric(self) -> None:
+        """Refuse a model that predicts no metres.
+
+        Raises:
+            ValueError: the output can be scored only after it is aligned with true depth.
+        """
+        if "none" not in self.alignments:
+            raise ValueError(
+                f"{self.name} predicts relative depth without metres: use a metric model here; "
+                "`python -m train.evaluate` can score it"
+            )
+
+    def predict_scored(
+        self, images: Sequence[ImageSource], cameras: Sequence[Camera | None], batch_size: int = 8
+    ) -> list[Prediction]:
+        """As `predict_batch`, also of a model without metres: its depth is known up to one of `alignments`."""
+        return self.predict_batch(images, cameras, batch_size)
+
     @torch.inference_mode()
     def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
         enough = tuple(max(side, IMAGE_LONGEST // 4) for side in self.config.input_size)
@@ -118,6 +138,7 @@ class Predictor:
                     revision=self.revision,
                     camera_from=camera_from,
                     image=shrunk(photo.image, IMAGE_LONGEST),
+                    licence=self.licence,
                 )
         return predictions
 

@@ -24,6 +24,7 @@ PACKAGES = {
     "torchvision": "segmentation-models-pytorch",
     "starlette": "gradio",
     "filelock": "huggingface_hub",
+    "yaml": "huggingface_hub",
 }
 # The modules of the core that need an extra; nothing imports them before it is asked for what they do.
 NEED_EXTRAS = {
@@ -33,6 +34,7 @@ NEED_EXTRAS = {
     "depth_unet.engines.onnx": ["onnx"],
     "depth_unet.engines.onnx_export": ["onnx"],
     "depth_unet.engines.ray": ["ray"],
+    "depth_unet.engines.transformers": ["transformers"],
 }
 
 
@@ -82,6 +84,10 @@ WITHOUT = {
         "import depth_unet.data.nyu as nyu; nyu.NyuDataset('labeled.mat', split='train')",
     ),
     "onnx": (["onnx", "onnxruntime"], "from depth_unet.engines.onnx import OnnxDepthUNet; OnnxDepthUNet('m.onnx')"),
+    "transformers": (
+        ["transformers"],
+        "import depth_unet; depth_unet.engines.TransformersDepth.from_pretrained(folder)",
+    ),
     "ray": (["ray"], "from depth_unet.engines.ray import main; main(['room.jpg'])"),
 }
 

@@ -153,6 +153,7 @@ sys.addaudithook(watch)
 
 # What only some uses need: neither importing nor predicting may depend on it.
 OF_EXTRAS = {"gradio", "av", "trimesh", "lxml", "pillow_heif", "accelerate", "h5py", "onnx", "onnxruntime", "ray"}
+OF_EXTRAS |= {"transformers"}
 
 
 @pytest.mark.parametrize("module", ["depth_unet", "app"])

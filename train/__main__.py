@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
-from depth_unet import DepthUNet, DepthUNetConfig, data
+from depth_unet import DepthUNet, DepthUNetConfig, data, open_model
 from depth_unet.data import DepthData
 from depth_unet.data.origin import Origin
 from depth_unet.data.sample import SampleError
@@ -21,6 +21,7 @@ from depth_unet.model import CONFIG_FILE
 from train.batches import quotas
 from train.config import TrainConfig
 from train.loop import fit
+from train.network import joined_on_cpu
 from train.publish import Destination, PublishError, check_access, publish
 from train.run import BEST, CARD, TrainingError, origins_of_model, parts_of
 from train.sources import open_training
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--tracker", choices=("tensorboard", "trackio"), help="also log each step and epoch there  (default: none)"
     )
+    made.add_argument("--compile", action="store_true", help="train with torch.compile; CUDA only")
     made.add_argument("--validate-every", type=int, default=1, help="epochs from one validation to the next")
     made.add_argument(
         "--checkpoint-minutes", type=float, default=10.0, help="minutes between checkpoints within an epoch"
@@ -124,7 +126,9 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
     names = ("decoder_channels", "input_size", "depth_bins", "min_depth", "max_depth")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.model:
-        model = DepthUNet.from_pretrained(options.model)
+        model = open_model(options.model)
+        if not isinstance(model, DepthUNet):
+            raise ValueError(f"{model.name} is no DepthUNet and cannot be trained; `train.label` can use it as teacher")
         fixed = [name for name in ("encoder", "encoder_weights", *chosen) if getattr(options, name) is not None]
         if set(fixed) - {"input_size", "depth_bins"}:
             raise ValueError(
@@ -146,10 +150,11 @@ def origins_before(model: str | None) -> tuple[Origin, ...] | None:
     """Origins of the data that `--model` was trained on; None without one."""
     if not model:
         return None
-    folder = find_files(model, (CONFIG_FILE,)).folder
-    if not Path(model).is_dir():
+    found = find_files(model, (CONFIG_FILE,))
+    folder = found.folder
+    if found.commit:
         try:
-            find_files(model, (CARD,), revision=folder.name)
+            find_files(found.name, (CARD,), revision=found.commit)
         except (FileNotFoundError, ConnectionError):
             pass  # a repository without a card: the origins are unknown
     return origins_of_model(folder)
@@ -194,8 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.shares is not None:
             quotas(training.lengths, options.shares)  # refused before anything is written
         accelerator = Accelerator(
-            # accelerate joins processes without a GPU only with this option
-            cpu=int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available(),
+            cpu=joined_on_cpu(),
             mixed_precision=precision_here(options.precision),
             log_with=options.tracker,
             project_dir=options.output,
@@ -218,6 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
             shares=options.shares,
             continues=origins_before(options.model),
             options=recorded(options),
+            compiled=options.compile,
         )
     except (TrainingError, PublishError, SampleError, ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -31,6 +31,9 @@ class TrainConfig:
 
     epochs: int = knob(40, "number of epochs; one has as many samples as the training data")
     batch_size: int = knob(8, "pictures per step and process")
+    accumulate: int = knob(1, "steps whose gradients are averaged for one change of the weights")
+    patience: int = knob(0, "stop after this many validations without a better one; 0: never")
+    limit_batches: int = knob(0, "steps of each epoch, and batches of each validation, for a dry run; 0: all")
     learning_rate: float = knob(1e-3, "highest learning rate, of the decoder")
     encoder_rate: float = knob(0.3, "learning rate of the encoder, as a fraction of the decoder's")
     frozen_norm: bool = knob(True, "keep the encoder's BatchNorm statistics of its pretrained weights")
@@ -65,9 +68,12 @@ class TrainConfig:
         for f in fields(self):
             if not math.isfinite(getattr(self, f.name)):
                 raise ValueError(f"{f.name} must be a finite number, not {getattr(self, f.name)}")
-        for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
+        for name in ("epochs", "batch_size", "accumulate", "learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("patience", "limit_batches"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         for name in ("warmup", "ema_decay", "flip", "mix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")

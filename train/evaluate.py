@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from depth_unet import DEFAULT_MODEL, DepthSample, Prediction, data, depth_metrics, open_model
+from depth_unet import DepthSample, Prediction, data, depth_metrics
 from depth_unet.data import DepthData, Part
 from depth_unet.data.origin import Origin
 from depth_unet.data.sample import SampleError
-from depth_unet.data.scoring import ScoringRule
+from depth_unet.data.scoring import RULES, ScoringRule
+from depth_unet.engines import add_model_options, open_chosen
 from depth_unet.files import write_atomically, write_json
 from depth_unet.metrics import METRICS
 from depth_unet.predictor import Predictor
@@ -114,7 +115,7 @@ def predict_samples(
 
     def flush() -> Iterator[tuple[DepthSample, Prediction]]:
         images = [(sample.image * 255).round().byte().permute(1, 2, 0).numpy() for sample in pending]
-        predictions = model.predict_batch(images, [sample.camera for sample in pending], batch_size)
+        predictions = model.predict_scored(images, [sample.camera for sample in pending], batch_size)
         yield from zip(pending, predictions, strict=True)
         pending.clear()
 
@@ -285,9 +286,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         "python -m train.evaluate", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    made.add_argument(
-        "--model", default=DEFAULT_MODEL, help="folder, owner/name on a hub, or .onnx file of a DepthUNet"
-    )
+    add_model_options(made)
     made.add_argument("--data", required=True, help=data.usage())
     add_scoring_options(made)
     made.add_argument("--centre", type=float, default=1.0, help="share of each side of a frame that is shown")
@@ -303,6 +302,7 @@ def parser() -> argparse.ArgumentParser:
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     """The options that decide what is scored; `open_scored` reads them."""
     parser.add_argument("--split", help="of the data  (default: nyu: test, diode and prepared: val, rgbd: all)")
+    parser.add_argument("--protocol", choices=list(RULES), help="scoring rule  (default: that of the data)")
     parser.add_argument("--min-depth", type=float, help="nearest depth that is scored, metres  (default: the rule's)")
     parser.add_argument("--max-depth", type=float, help="farthest depth that is scored, metres  (default: the rule's)")
     parser.add_argument(
@@ -318,6 +318,8 @@ def open_scored(name: str, options: argparse.Namespace) -> DepthData:
         ValueError, FileNotFoundError: as `data.open_data`, or an impossible depth range.
     """
     opened = data.open_data(name, options.split, data.options_of(options, options.edge_filter or None))
+    if options.protocol:
+        opened.rule = RULES[options.protocol]
     nearest, farthest = (
         asked if asked is not None else own
         for asked, own in zip((options.min_depth, options.max_depth), opened.rule.range, strict=True)
@@ -336,7 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
             filled(read_bytes(card, LARGEST_TEXT).decode(), "metrics", "", card.name)
         for path in (options.output, _picture_of(options.output), *options.card):
             check_output(path)
-        model = open_model(options.model)
+        model = open_chosen(options.model, options.device, options.dtype)
         dataset = open_scored(options.data, options)
         if options.centre != 1:
             dataset = Centre(dataset, options.centre)
@@ -369,6 +371,8 @@ def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -
         options.output,
         {
             "model": measured.model,
+            "revision": model.revision,
+            "licence": model.licence,
             "sha256": measured.sha256,
             "data": measured.data,
             "protocol": measured.protocol,

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from depth_unet import DepthUNet, __version__
-from depth_unet.data import DepthData
+from depth_unet.data import DepthData, Part
 from depth_unet.data.origin import Origin, distinct
 from depth_unet.data.sample import SampleError
 from train.batches import Batch, EpochBatches, collate
@@ -97,6 +97,7 @@ def fit(
     shares: Sequence[float] | None = None,
     continues: Sequence[Origin] | None = None,
     options: dict[str, Any] | None = None,
+    compiled: bool = False,
 ) -> list[dict[str, float]]:
     """Train a model; save the best weights in `output`/best and the state of the run in `output`/last.safetensors.
 
@@ -120,6 +121,7 @@ def fit(
         continues: origins of the data that `model` was trained on before; None: it was not. With them the history
             begins with row 0, the score of `model` itself, which counts for the best.
         options: of the command, for run.json.
+        compiled: train with torch.compile; CUDA only.
 
     Returns:
         The history, a row for each validated epoch.
@@ -129,12 +131,17 @@ def fit(
             resume, or a run to overwrite; the data differ from those of the run to resume; another run uses `output`,
             or it cannot be written to.
         SampleError: a training sample cannot be read and skip_bad is False.
-        ValueError: validate_every, `shares` or the batch size makes no sense.
+        ValueError: validate_every, `shares` or the batch size makes no sense, or `compiled` without CUDA.
     """
     if validate_every < 1:
         raise ValueError(f"validate_every must be at least 1, not {validate_every}")
     accelerator = accelerator or Accelerator()
+    if compiled and accelerator.device.type != "cuda":
+        raise ValueError(f"--compile needs a CUDA GPU, this process runs on {accelerator.device}: leave it out")
     validations = [validation] if isinstance(validation, DepthData) else list(validation)
+    if config.limit_batches:
+        most = config.limit_batches * config.batch_size
+        validations = [Part(data, range(min(most, len(data)))) for data in validations]
     folder = RunFolder(output)
     with folder.locked() if accelerator.is_main_process else nullcontext():
         folder.check(resume)
@@ -150,7 +157,7 @@ def fit(
             processes=accelerator.num_processes,
             origins=distinct([*training.origins, *(continues or ())]),
         )
-        run = _Run(model, config, accelerator, folder, record, validations, skip_bad)
+        run = _Run(model, config, accelerator, folder, record, validations, skip_bad, compiled)
         if resume:
             run.load()
         progress = run.progress
@@ -164,6 +171,7 @@ def fit(
             accelerator.num_processes,
             shares,
         )
+        batches.steps = min(batches.steps, config.limit_batches or batches.steps)
         if progress.epoch < config.epochs:
             for note in check_training(training, model.config):
                 accelerator.print(f"note: {note}")
@@ -174,6 +182,8 @@ def fit(
         with _stop_on_signal() as received:
             saved_at = time.monotonic()
             for epoch in range(progress.epoch, config.epochs):
+                if run.is_stalled():
+                    break
                 with run.epoch(batches) as bar:
                     for _ in range(progress.step, batches.steps):
                         began = time.monotonic()
@@ -182,7 +192,9 @@ def fit(
                         bar.update(batches.together)
                         if stop_after_steps is not None:
                             stop_after_steps -= 1
-                        if step.stop or stop_after_steps == 0:
+                        if progress.step % config.accumulate and progress.step < batches.steps:
+                            continue  # the gradients of an unfinished group are not saved
+                        if step.stop or (stop_after_steps is not None and stop_after_steps <= 0):
                             run.save()
                             bar.close()
                             return run.stopped(by_signal=step.stop)
@@ -206,6 +218,7 @@ class _Run:
         record: of the run.
         validations: data sets.
         skip_bad: leave out samples that cannot be read.
+        compiled: train with torch.compile.
     """
 
     def __init__(
@@ -217,7 +230,9 @@ class _Run:
         record: RunRecord,
         validations: list[DepthData],
         skip_bad: bool,
+        compiled: bool = False,
     ) -> None:
+        self.compiled = compiled
         self.model, self.config, self.accelerator, self.skip_bad = model, config, accelerator, skip_bad
         self.folder, self.record, self.validations, self.progress = folder, record, validations, Progress()
         self.missed: set[str] = set()  # messages about validation frames that were printed
@@ -296,6 +311,8 @@ class _Run:
         if self.accelerator.is_main_process and self.progress.epoch < self.config.epochs:
             self.folder.write(self.record)
         self.trained, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        if self.compiled:
+            self.trained = torch.compile(self.trained)
         self.accelerator.print(heading(len(self.validations)))
         for row in self.progress.rows:
             self.accelerator.print(table_row(row, len(self.validations)))
@@ -332,7 +349,18 @@ class _Run:
         # A seed of its own for each step: a resumed run draws the same dropout, on every process and device.
         place = f"{config.seed} {progress.epoch} {progress.step} {self.accelerator.process_index}"
         torch.manual_seed(random.Random(place).getrandbits(60))
-        step = train_step(self.trained, self.loss_of, self.optimizer, batch, self.accelerator, config.clip_norm, stop)
+        within = progress.step % config.accumulate
+        group = min(config.accumulate, batches.steps - progress.step + within)  # the last one may be smaller
+        step = train_step(
+            self.trained,
+            self.loss_of,
+            self.optimizer,
+            batch,
+            self.accelerator,
+            config.clip_norm,
+            stop,
+            (within, group),
+        )
         if step.bad:
             self._note_bad(gather_object(batch.bad))
         if step.taken:
@@ -452,9 +480,18 @@ class _Run:
             raise KeyboardInterrupt
         return self.progress.rows
 
+    def is_stalled(self) -> bool:
+        """Whether the last `config.patience` validations are no better than one before."""
+        errors = [row["val_abs_rel"] for row in self.progress.rows]
+        return 0 < self.config.patience < len(errors) - errors.index(min(errors)) if errors else False
+
     def end(self) -> None:
         """Report what a user should know at the end."""
         rows, bad = self.progress.rows, self.progress.bad
+        if self.progress.epoch < self.config.epochs:
+            self.accelerator.print(
+                f"Stopped after epoch {self.progress.epoch}: no better validation in the last {self.config.patience}."
+            )
         if bad:
             names = len(set(bad))
             self.accelerator.print(f"{names} samples could not be read and were left out; see above.")

@@ -1,11 +1,17 @@
 """How a network is set up for training: rates of its parts, BatchNorm, stochastic depth."""
 
+import os
 from typing import Any
 
 import torch
 from timm.layers import DropPath, convert_sync_batchnorm
 
 from depth_unet import DepthUNet
+
+
+def joined_on_cpu() -> bool:
+    """Whether several processes run without a GPU: accelerate joins these only if it is told so."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available()
 
 
 def parameter_groups(model: DepthUNet, encoder_rate: float) -> list[dict[str, Any]]:

@@ -37,8 +37,9 @@ def train_step(
     accelerator: Accelerator,
     clip_norm: float,
     stop: bool = False,
+    place: tuple[int, int] = (0, 1),
 ) -> Step:
-    """Forward, loss, backward, clipping, optimizer.
+    """Forward, loss, backward and, in the last step of a group, clipping and optimizer.
 
     Args:
         model: in training mode; prepared by `accelerator` if there are several processes.
@@ -48,26 +49,29 @@ def train_step(
         accelerator: device, precision and processes.
         clip_norm: gradients are scaled down to this norm.
         stop: this process was asked to stop.
+        place: number of this step in its group, from 0, and size of the group: gradients are averaged over it.
 
     Raises:
         TrainingError: the loss or the gradient of a process is not finite; names the samples.
     """
     names = ("steps", "loss", *(name for name, weight in loss_of.weights.items() if weight), "cross_entropy")
-    many = accelerator.num_processes > 1
-    if not batch.keys and not many:
+    many, (number, size) = accelerator.num_processes > 1, place
+    if number == 0:
+        optimizer.zero_grad(set_to_none=True)
+    if not batch.keys and not many and size == 1:
         return Step(dict.fromkeys(names, 0.0), False, len(batch.bad), stop)
     # Other processes wait for this one's part of the gradient, even if it has no sample.
     shown = batch if batch.keys else Batch.without_depth(accelerator.unwrap_model(model).config)
     images, depths, valids = (
         tensor.to(accelerator.device, non_blocking=True) for tensor in (shown.images, shown.depths, shown.valids)
     )
-    optimizer.zero_grad(set_to_none=True)
     with accelerator.autocast():
         predictions = model(images)
     terms = loss_of.terms(predictions, depths, valids)
     loss = sum(loss_of.weights[name] * value for name, value in terms.items())
-    accelerator.backward(loss)
-    norm = accelerator.clip_grad_norm_(model.parameters(), clip_norm)
+    accelerator.backward(loss / size)
+    is_last = number + 1 == size
+    norm = accelerator.clip_grad_norm_(model.parameters(), clip_norm) if is_last else torch.zeros_like(loss)
     entropy = bin_cross_entropy(
         predictions.detach()[..., ::2, ::2],
         depths[..., ::2, ::2],
@@ -83,17 +87,18 @@ def train_step(
         about = torch.cat([values.double() * bool(batch.keys), about])
         *numbers, checked, bad, stopped = accelerator.reduce(about, "sum").tolist()
     else:
-        *numbers, checked = values.tolist()  # the only wait for the device
+        *numbers, checked = (values * bool(batch.keys)).tolist()  # the only wait for the device
         bad, stopped = len(batch.bad), stop
     if not math.isfinite(checked):
         raise _not_finite(values[1].item(), batch.keys)
     sums = dict(zip(names, numbers, strict=True))
-    if sums["steps"]:
+    changes = is_last and (sums["steps"] > 0 or size > 1)
+    if changes:
         optimizer.step()
-    elif accelerator.scaler is not None:
+    elif is_last and accelerator.scaler is not None:
         accelerator.scaler.update()  # it expects an update after each unscaling of gradients
     overflowed = getattr(optimizer, "step_was_skipped", False)  # only accelerate's optimizers have it
-    return Step(sums, sums["steps"] > 0 and not overflowed, int(bad), bool(stopped))
+    return Step(sums, changes and not overflowed, int(bad), bool(stopped))
 
 
 def _not_finite(loss: float, keys: list[str]) -> TrainingError:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from depth_unet.data.dataset import DataOptions, DepthData, Joined, Part
+from depth_unet.data.depth_map import parse_unit
 from depth_unet.data.diode import DiodeDataset
 from depth_unet.data.nyu import NyuDataset
 from depth_unet.data.origin import read_origin
 from depth_unet.data.pairs import Patterns
-from depth_unet.data.rgbd import METRES_PER_UNIT, RgbdFolder, parse_unit
+from depth_unet.data.rgbd import RgbdFolder
 from depth_unet.data.shards import ShardDataset
+from depth_unet.files import METRES_PER_UNIT
 
 __all__ = ["KINDS", "DataOptions", "DepthData", "Joined", "Part", "open_data", "splits_of", "split_for"]
 

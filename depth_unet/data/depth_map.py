@@ -8,11 +8,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from depth_unet.files import METRES_PER_UNIT, UNIT_KEY
 from depth_unet.images import MAX_PIXELS
 from depth_unet.reading import LARGEST_TEXT, parse_json, read_array
 
 NO_DEPTH = 65535  # of 16-bit files: what sensors write for "too far" or "unknown"
-_MILLIMETRE = 0.001
+
+
+def parse_unit(text: str | float) -> float:
+    """Metres of one step of an integer depth map, given as a number or a fraction such as "1/5000".
+
+    Raises:
+        ValueError: not a positive number.
+    """
+    steps, slash, of = str(text).partition("/")
+    try:
+        unit = float(steps) / float(of if slash else 1)
+    except (ValueError, ZeroDivisionError):
+        unit = 0.0
+    if not 0 < unit < float("inf"):
+        raise ValueError(f"metres per unit must be a positive number or fraction, e.g. 0.001 or 1/5000, not {text!r}")
+    return unit
 
 
 class DepthMap(NamedTuple):
@@ -33,7 +49,7 @@ def parse_depth(content: bytes, name: str, unit: float, beside: bytes | None = N
     Args:
         content: of the file.
         name: of the file, for its suffix and for errors.
-        unit: metres of one step of integers.
+        unit: metres of one step of integers, unless the description contains another.
         beside: content of a .json of the same name.
 
     Raises:
@@ -55,9 +71,11 @@ def parse_depth(content: bytes, name: str, unit: float, beside: bytes | None = N
         raise ValueError(f"{name} cannot be used as a depth map: {error}") from error
     about = parse_about(text)
     if values.dtype.kind in "iu":
-        if values.dtype.itemsize == 2:
+        if about:
+            unit = parse_unit(about.get(UNIT_KEY, METRES_PER_UNIT))
+        elif values.dtype.itemsize == 2:
             values = np.where(values == NO_DEPTH, 0, values)
-        return DepthMap(values.astype(np.float32) * np.float32(_MILLIMETRE if about else unit), about)
+        return DepthMap(values.astype(np.float32) * np.float32(unit), about)
     with np.errstate(over="ignore", invalid="ignore"):  # infinite after it: no measurement
         return DepthMap(values.astype(np.float32), about)
 

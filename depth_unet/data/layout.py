@@ -8,6 +8,7 @@ from depth_unet.camera import Camera
 from depth_unet.data.origin import Origin
 from depth_unet.data.sample import DepthSample
 from depth_unet.data.scoring import ScoringRule, box
+from depth_unet.files import METRES_PER_UNIT
 
 
 class Layout(NamedTuple):
@@ -20,6 +21,7 @@ class Layout(NamedTuple):
         rule: how such frames are scored.
         mask: the masks in words.
         origin: of the data set.
+        metres_per_unit: one step of integer depth maps.
     """
 
     camera: Camera
@@ -28,6 +30,7 @@ class Layout(NamedTuple):
     rule: ScoringRule
     mask: str
     origin: Origin
+    metres_per_unit: float = METRES_PER_UNIT
 
     def sample(self, image: torch.Tensor, depth: torch.Tensor, camera: Camera, key: str) -> DepthSample:
         """A frame of which all measurements within the picture are valid.

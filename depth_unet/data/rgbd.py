@@ -12,41 +12,26 @@ from PIL import Image, UnidentifiedImageError
 from depth_unet.camera import Camera
 from depth_unet.data.archive import open_archive
 from depth_unet.data.dataset import DataOptions, DepthData
-from depth_unet.data.depth_map import DepthMap, is_depth_map, parse_depth
+from depth_unet.data.depth_map import DepthMap, is_depth_map, parse_depth, parse_unit
+from depth_unet.data.kitti import KITTI
 from depth_unet.data.layout import Layout
 from depth_unet.data.nyu import NYU
 from depth_unet.data.origin import ORIGIN_FILE, OWN_RECORDINGS, Origin, parse_origin
 from depth_unet.data.pairs import Patterns, find_pairs
 from depth_unet.data.sample import DepthSample, SampleError
+from depth_unet.files import METRES_PER_UNIT, UNIT_KEY
 from depth_unet.images import Photo, read_photo, to_tensor
 from depth_unet.reading import parse_camera, parse_json
 
 CAMERA_FILE = "camera.json"
-UNIT_KEY, PAIRS_KEY = "metres_per_unit", "pairs"  # of camera.json, besides the camera
-METRES_PER_UNIT = 0.001  # of integer depth maps without another unit
-LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU}
+PAIRS_KEY = "pairs"  # of camera.json, besides the camera and the unit
+LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU, "kitti": KITTI}
 SAME_ASPECT = 0.01  # largest relative difference of two aspect ratios that count as the same
 _LOOKED_AT = 8  # depth maps that are looked at for their origin
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
 _ORIENTATION = 0x0112  # EXIF
 
 Shape = tuple[int, int]  # (height, width) in pixels
-
-
-def parse_unit(text: str | float) -> float:
-    """Metres of one step of an integer depth map, given as a number or a fraction such as "1/5000".
-
-    Raises:
-        ValueError: not a positive number.
-    """
-    steps, slash, of = str(text).partition("/")
-    try:
-        unit = float(steps) / float(of if slash else 1)
-    except (ValueError, ZeroDivisionError):
-        unit = 0.0
-    if not 0 < unit < float("inf"):
-        raise ValueError(f"metres per unit must be a positive number or fraction, e.g. 0.001 or 1/5000, not {text!r}")
-    return unit
 
 
 class RgbdFolder(DepthData):
@@ -60,16 +45,18 @@ class RgbdFolder(DepthData):
     not.
 
     A file camera.json holds the fields of `Camera` and may hold `metres_per_unit` and `pairs`; it applies to the
-    folder that it lies in and to those below. A file origin.json in the root holds an `Origin`. Predictions that this
-    package saved have their own cameras.
+    folder that it lies in and to those below. A file origin.json in the root holds an `Origin`. Depth maps that
+    this package wrote (`Prediction.save`, `train.label`) contain their camera and their unit, which have priority
+    over all files beside them.
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.
-        camera: intrinsics of all pictures; else those of the nearest camera.json, else those of `layout`, else EXIF,
-            else `Camera.assumed`.
-        metres_per_unit: of integer depth maps where camera.json does not say; None: 1/1000.
+        camera: intrinsics of all pictures; else those in the depth map, else those of the nearest camera.json, else
+            those of `layout`, else EXIF, else `Camera.assumed`.
+        metres_per_unit: of integer depth maps where camera.json does not say; None: that of `layout`, else 1/1000.
         layout: "nyu" for frames of NYU Depth V2: the Kinect's camera, the white frame around a picture is invalid,
-            and scoring counts the Eigen crop; "plain" for everything else.
+            and scoring counts the Eigen crop; "kitti" for frames of KITTI: depth in 1/256 m, and scoring counts the
+            crop of Garg et al.; "plain" for everything else.
         origin: of a folder or tar without origin.json.
         pairs: `Patterns` of the names of pictures and depth maps where camera.json has none; None: the usual names.
 
@@ -81,7 +68,7 @@ class RgbdFolder(DepthData):
     kind, parts = "rgbd", tuple(name for name, layout in LAYOUTS.items() if layout)
     usage = (
         "rgbd:PATH is a folder or tar of pictures with 16-bit PNG or .npy (m) depth maps, rgbd/nyu:PATH one of frames "
-        "of NYU Depth V2"
+        "of NYU Depth V2, rgbd/kitti:PATH one of frames of KITTI"
     )
 
     @classmethod
@@ -106,9 +93,10 @@ class RgbdFolder(DepthData):
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
-        self.metres_per_unit = METRES_PER_UNIT if metres_per_unit is None else parse_unit(metres_per_unit)
-        self.camera = camera
         self.layout = LAYOUTS[layout]
+        own_unit = self.layout.metres_per_unit if self.layout else METRES_PER_UNIT
+        self.metres_per_unit = own_unit if metres_per_unit is None else parse_unit(metres_per_unit)
+        self.camera = camera
         self._archive = open_archive(Path(path))
         self.cameras: dict[PurePosixPath, Camera] = {}
         self.units: dict[PurePosixPath, float] = {}
@@ -223,7 +211,7 @@ class RgbdFolder(DepthData):
             is_stored = _is_stored(depth.shape, upright, stored) and not about  # predictions are upright
             depth = turned_upright(depth, orientation) if is_stored else depth
             height, width = depth.shape
-            if about:
+            if about and self.camera is None:
                 camera = parse_camera(about["camera"]).checked(width, height)
             elif camera := self._camera(picture):
                 camera = _fitted(camera, upright, stored, orientation, is_stored).resize(width, height)

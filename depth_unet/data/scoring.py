@@ -63,6 +63,14 @@ WHOLE_FRAME = ScoringRule("whole-frame", 0.001, 80.0)
 NYU_EIGEN = ScoringRule(
     "nyu-eigen", 0.001, 10.0, (45 / 480, 471 / 480, 41 / 640, 601 / 640), "rows 45:471, columns 41:601 of 480x640"
 )
+# The crop of Garg et al. 2016, which Godard et al. 2017 use on KITTI with a range of 80 m.
+KITTI_GARG = ScoringRule(
+    "kitti-garg",
+    0.001,
+    80.0,
+    (0.40810811, 0.99189189, 0.03594771, 0.96405229),
+    "rows .40810811 to .99189189 and columns .03594771 to .96405229 of the frame",
+)
 # The scanner's range in DIODE's devkit (Vasiljevic et al. 2019).
 DIODE = tuple(ScoringRule(name, 0.6, 350.0) for name in ("diode", "diode-indoors", "diode-outdoor"))
-RULES = {rule.name: rule for rule in (WHOLE_FRAME, NYU_EIGEN, *DIODE)}
+RULES = {rule.name: rule for rule in (WHOLE_FRAME, NYU_EIGEN, KITTI_GARG, *DIODE)}

@@ -16,7 +16,7 @@ import numpy as np
 
 from depth_unet.__main__ import GPU_BATCH, Outcome, check, find, printable, process, summary
 from depth_unet.__main__ import parser as parser_of_one
-from depth_unet.engines import open_model
+from depth_unet.engines import open_metric, open_model
 from depth_unet.folders import Place
 
 PER_CALL = 16  # photos per call of a worker
@@ -36,8 +36,9 @@ class Worker:
         threads = max(1, int(options.cpus))
         torch.set_num_threads(threads)  # by default every worker would use all cores
         self.options, self.places = options, places
-        device = options.device or ("cuda" if options.gpus else None)
-        self.model = open_model(options.model, device=device, threads=threads)
+        # Ray shows each worker its own GPU, and none to those without.
+        device = options.device if options.gpus or options.device != "auto" else "cpu"
+        self.model = open_model(options.model, device=device, dtype=options.dtype, threads=threads)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict photos and write their files.
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         if Path(options.model).exists():
             options.model = str(Path(options.model).absolute())
         places = find(options)
-        open_model(options.model)  # report an error once, not in every worker
+        open_metric(options.model, "cpu", options.dtype)  # report an error once, not in every worker
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2

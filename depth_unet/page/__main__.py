@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from depth_unet import DEFAULT_MODEL, open_model
+from depth_unet.engines import add_model_options, open_metric
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
         description="Serve the page: a photo goes in, its depth in metres comes out.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("--model", default=DEFAULT_MODEL, help="folder, owner/name[@revision] on a hub, or .onnx file")
+    add_model_options(made)
     # A Hugging Face Space sets these variables; an empty one counts as unset.
     host, port = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", os.environ.get("GRADIO_SERVER_PORT") or "7860"
     made.add_argument("--host", default=host, help="address to listen at; 0.0.0.0 lets the network in")
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_proxy(options.root_path)
         check_certificate(options.ssl_certfile, options.ssl_keyfile)
         serve(
-            open_model(options.model),
+            open_metric(options.model, options.device, options.dtype),
             options.host,
             options.port,
             options.mcp,

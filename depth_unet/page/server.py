@@ -20,6 +20,7 @@ except ImportError as error:
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from depth_unet.hub import forbids_commercial_use
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
 from depth_unet.page.live import live_view
@@ -78,12 +79,16 @@ def build(model: Predictor) -> Page:
     """The page for one model, not yet served; `serve` deletes the files of its visitors."""
     with Page(title="Depth from one photo") as page:
         page.visits = Visits(model, page)
+        model.check_metric()
         gr.Markdown("# Depth from one photo\nOne picture in, the distance of everything in it out: in metres.")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
             for title, view in tabs.items():
                 with gr.Tab(title):
                     view(page.visits)
+        at = f", revision {model.revision}" if model.revision else ""
+        forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
+        gr.Markdown(f"Model: {model.name}{at}; licence of its weights: {model.licence}{forbidden}.")
         endpoints(page.visits)
         page.load(None, js="() => depthPage.describe()")
     # Serialised: concurrent predictions only slow each other down.
@@ -150,7 +155,7 @@ def serve(
     check_proxy(root_path)
     check_certificate(certificate, key)
     ended = threading.Event()
-    health = {"status": "ok", "model": model.name, "revision": model.revision}
+    health = {"status": "ok", "model": model.name, "revision": model.revision, "licence": model.licence}
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
         page = build(model)

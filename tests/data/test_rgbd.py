@@ -15,6 +15,7 @@ from depth_unet import Camera, RgbdFolder
 from depth_unet.data import open_data
 from depth_unet.data.origin import OWN_RECORDINGS, Origin
 from depth_unet.data.sample import SampleError
+from depth_unet.files import write_png
 
 SIZE = (24, 32)
 CAMERA = Camera.from_fov(32, 24, 60)
@@ -354,3 +355,65 @@ def test_worker_processes_read_a_tar_at_once(tmp_path: Path) -> None:
     loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=2)
     alone = torch.stack([sample.depth for sample in data])
     assert torch.equal(torch.cat([batch.depth for batch in loader]), alone)
+
+
+# --- depth maps that contain their unit and camera ---------------------------------------------------------------
+
+
+def own_pair(folder: Path, about: dict, metres: float = 2.0) -> None:
+    folder.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 6), "red").save(folder / "a.png")
+    write_png(folder / "a_depth.png", np.full((6, 8), metres, np.float32), about)
+
+
+def test_our_own_depth_map_has_priority_over_files_beside_it(tmp_path: Path) -> None:
+    camera = Camera(8, 6, 5.0, 5.0, 4.0, 3.0)
+    about = {"unit": "metre", "camera": camera.to_dict(), "metres_per_unit": 0.004}
+    own_pair(tmp_path, about, metres=200.0)
+    (tmp_path / "camera.json").write_text(
+        json.dumps(Camera.from_fov(8, 6, 90).to_dict() | {"metres_per_unit": 1}), "utf-8"
+    )
+    sample = RgbdFolder(tmp_path, metres_per_unit=7)[0]
+    assert sample.camera == camera and torch.allclose(sample.depth, torch.tensor(200.0))
+    given = Camera(8, 6, 9.0, 9.0, 4.0, 3.0)
+    assert RgbdFolder(tmp_path, camera=given)[0].camera == given
+
+
+def test_the_text_of_other_programs_says_nothing(tmp_path: Path) -> None:
+    camera = Camera.from_fov(8, 6, 90)
+    own_pair(tmp_path, {"camera": "mine", "metres_per_unit": 0.004}, metres=2.0)
+    (tmp_path / "camera.json").write_text(json.dumps(camera.to_dict() | {"metres_per_unit": 0.01}), "utf-8")
+    sample = RgbdFolder(tmp_path)[0]
+    assert sample.camera == camera and torch.allclose(sample.depth, torch.tensor(5.0))  # 500 steps
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"unit": "metre", "camera": {"width": 8}},
+        {"unit": "metre", "camera": {**Camera.from_fov(8, 6, 90).to_dict(), "fx": -1}},
+        {"unit": "metre", "camera": []},
+    ],
+)
+def test_a_damaged_text_names_the_sample(about: dict, tmp_path: Path) -> None:
+    own_pair(tmp_path, about)
+    with pytest.raises(SampleError, match="a: "):
+        RgbdFolder(tmp_path)[0]
+
+
+def test_kitti_frames(tmp_path: Path) -> None:
+    for number, size in enumerate([(1242, 375), (1224, 370)]):
+        Image.new("RGB", size, "grey").save(tmp_path / f"{number}.jpg")
+        depth = np.zeros(size[::-1], np.uint16)
+        depth[-100:] = 256 * 20
+        Image.fromarray(depth).save(tmp_path / f"{number}.png")
+    data = open_data(f"rgbd/kitti:{tmp_path}")
+    sample = data[0]
+    assert sample.depth.max() == 20 and sample.camera.fx == pytest.approx(721.5377)
+    assert data[1].camera.width == 1224
+    assert torch.equal(sample.valid, sample.depth > 0)  # 0 is no measurement
+    scored = data.scored(0).valid
+    assert scored[0, 275:371, 44:1197].all() and int(scored.sum()) == 96 * 1153
+    assert data.origins[0].weights == "research-only" and data.rule.name == "kitti-garg"
+    (tmp_path / "camera.json").write_text(json.dumps({"metres_per_unit": 0.001}), "utf-8")
+    assert open_data(f"rgbd/kitti:{tmp_path}")[0].depth.max() == pytest.approx(5.12)

@@ -18,11 +18,12 @@ def test_the_table() -> None:
     assert {name: rule.range for name, rule in RULES.items()} == {
         "whole-frame": (0.001, 80.0),
         "nyu-eigen": (0.001, 10.0),
+        "kitti-garg": (0.001, 80.0),
         "diode": (0.6, 350.0),
         "diode-indoors": (0.6, 350.0),
         "diode-outdoor": (0.6, 350.0),
     }
-    assert [name for name, rule in RULES.items() if rule.crop != (0, 1, 0, 1)] == ["nyu-eigen"]
+    assert [name for name, rule in RULES.items() if rule.crop != (0, 1, 0, 1)] == ["nyu-eigen", "kitti-garg"]
     assert all(name == rule.name and str(rule).startswith(f"{name}: ") for name, rule in RULES.items())
 
 
@@ -34,6 +35,21 @@ def test_the_eigen_crop(size: tuple[int, int], rows: tuple[int, int], columns: t
     expected = torch.zeros(1, *size, dtype=torch.bool)
     expected[:, slice(*rows), slice(*columns)] = True
     assert torch.equal(RULES["nyu-eigen"].applied(sample(*size)).valid, expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((375, 1242), (153, 371), (44, 1197)),
+        ((352, 1216), (143, 349), (43, 1172)),
+        ((376, 1241), (153, 372), (44, 1196)),
+    ],
+)
+def test_the_garg_crop(size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    expected = torch.zeros(1, *size, dtype=torch.bool)
+    expected[:, slice(*rows), slice(*columns)] = True
+    assert torch.equal(RULES["kitti-garg"].applied(sample(*size)).valid, expected)
+    assert not RULES["kitti-garg"].applied(sample(*size, 80.1)).valid.any()
 
 
 @pytest.mark.parametrize(("depth", "counts"), [(0.5, False), (0.6, True), (350.0, True), (350.1, False)])
