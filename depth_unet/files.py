@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
-MILLIMETRES_MAX = 65535  # the largest depth in a 16-bit PNG
+MILLIMETRES_MAX = 65534  # the largest depth in a 16-bit PNG; many readers take 65535 for no depth
 METRES_PER_UNIT = 0.001  # of a 16-bit PNG whose text chunk has no other
 UNIT_KEY = "metres_per_unit"
 READABLE = (".npy", ".npz", ".png")  # a sidecar belongs to the first of these that exists

@@ -210,7 +210,7 @@ class Prediction:
     ) -> Path:
         """Write the depth map in the format of the suffix; after an error an older file is unchanged.
 
-        .png: 16-bit grey, millimetres; depth beyond 65.535 m becomes 0 (no depth), with a warning.
+        .png: 16-bit grey, millimetres; depth beyond 65.534 m becomes 0 (no depth), with a warning.
         .npy: float32 metres. .npz: `depth` as float32 metres, and `about` with camera, photo, model and calibration.
         .json: the content of `about` only, a sidecar for the file of the same name.
         .ply: coloured point cloud, .glb: textured surface; both in metres, x right, y up, z towards the viewer.
@@ -296,7 +296,7 @@ class Prediction:
 
         Example:
             >>> Prediction(np.full((4, 6), 70.0, np.float32), Camera.from_fov(6, 4, 60)).lost(".png")
-            '24 pixels beyond 65.535 m are saved as 0 (no depth); use .npy or .npz to keep them'
+            '24 pixels beyond 65.534 m are saved as 0 (no depth); use .npy or .npz to keep them'
         """
         beyond = files.count_beyond_png(self.depth) if suffix.lower() == ".png" else 0
         if not beyond:

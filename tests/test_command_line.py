@@ -410,7 +410,7 @@ def test_field_of_view_scales_the_metres(run, photo: Path, tmp_path: Path, tiny_
 
 def test_depth_that_a_png_cannot_hold_is_noted(run, photo: Path, tmp_path: Path, capsys):
     assert run(photo, "--fov", "0.5", "--output", tmp_path / "out") == 0
-    assert "note:" in (err := capsys.readouterr().err) and "65.535" in err
+    assert "note:" in (err := capsys.readouterr().err) and "65.534" in err
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,12 @@ def test_numpy_files_hold_the_very_numbers(room: Prediction, tmp_path: Path, suf
 
 
 def test_what_a_png_cannot_say_is_no_depth(tmp_path: Path) -> None:
-    depth = np.array([[65.535, 65.536, 350.0, np.inf, np.nan, -2.0, 0.0, 0.0004, 1.2346]], np.float32)
+    depth = np.array([[65.534, 65.535, 350.0, np.inf, np.nan, -2.0, 0.0, 0.0004, 1.2346]], np.float32)
     prediction = Prediction(depth, Camera.from_fov(9, 1, 60))
     with pytest.warns(UserWarning, match=r"x\.png.*65\.535"):
         prediction.save(tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
-        assert np.asarray(image)[0].tolist() == [65535, 0, 0, 0, 0, 0, 0, 0, 1235]
+        assert np.asarray(image)[0].tolist() == [65534, 0, 0, 0, 0, 0, 0, 0, 1235]
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x", "x.tiff", ".png"])
@@ -426,11 +426,11 @@ def test_colors_are_those_of_colorize(room: Prediction, tmp_path: Path) -> None:
         room.save_colors(tmp_path / "x.jpg")
 
 
-@pytest.mark.parametrize("value", [65.5356, 70, 1e30])
+@pytest.mark.parametrize("value", [65.535, 65.5356, 70, 1e30])
 def test_what_a_format_loses_is_a_value(value: float, tmp_path: Path) -> None:
-    depth = np.array([[1, value, np.nan, np.inf, 0, 65.535]], np.float32)
+    depth = np.array([[1, value, np.nan, np.inf, 0, 65.534]], np.float32)
     prediction = Prediction(depth, Camera.from_fov(6, 1, 60))
-    assert prediction.lost(".PNG").startswith("1 pixels beyond 65.535 m")
+    assert prediction.lost(".PNG").startswith("1 pixels beyond 65.534 m")
     assert all(prediction.lost(suffix) is None for suffix in (".npy", ".npz", ".json", ".glb"))
     prediction.save(tmp_path / "x.png", warn=False)
     assert Prediction(np.delete(depth, 1, axis=1), Camera.from_fov(5, 1, 60)).lost(".png") is None

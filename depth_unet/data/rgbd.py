@@ -1,13 +1,11 @@
 """Pairs of picture and depth map in a folder or a tar: one's own recordings, frames of benchmarks, ..."""
 
-import io
 import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from depth_unet.camera import Camera
 from depth_unet.data.archive import open_archive
@@ -20,7 +18,7 @@ from depth_unet.data.origin import ORIGIN_FILE, OWN_RECORDINGS, Origin, parse_or
 from depth_unet.data.pairs import Patterns, find_pairs
 from depth_unet.data.sample import DepthSample, SampleError
 from depth_unet.files import METRES_PER_UNIT, UNIT_KEY
-from depth_unet.images import Photo, read_photo, to_tensor
+from depth_unet.images import read_photo, to_tensor
 from depth_unet.reading import parse_camera, parse_json
 
 CAMERA_FILE = "camera.json"
@@ -28,9 +26,6 @@ PAIRS_KEY = "pairs"  # of camera.json, besides the camera and the unit
 LAYOUTS: dict[str, Layout | None] = {"plain": None, "nyu": NYU, "kitti": KITTI}
 SAME_ASPECT = 0.01  # largest relative difference of two aspect ratios that count as the same
 _LOOKED_AT = 8  # depth maps that are looked at for their origin
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
-_ORIENTATION = 0x0112  # EXIF
-
 Shape = tuple[int, int]  # (height, width) in pixels
 
 
@@ -188,7 +183,7 @@ class RgbdFolder(DepthData):
         folders = {part.lower() for part in (*self._archive.folders, *PurePosixPath(self.pairs[0][0]).parts[:-1])}
         if not self.layout and "nyu" in folders and self.origins == (OWN_RECORDINGS,):
             try:
-                photo, _ = _read_picture(self._archive.read(self.pairs[0][0]), self.pairs[0][0])
+                photo = read_photo(self._archive.read(self.pairs[0][0]), enough=(1, 1))
             except (OSError, ValueError):
                 return tuple(hints)  # named when the pair is read
             if (photo.width, photo.height) == (NYU.camera.width, NYU.camera.height):
@@ -204,8 +199,9 @@ class RgbdFolder(DepthData):
         picture, depth_name = self.pairs[index]
         key = self.key(index)
         try:
-            photo, orientation = _read_picture(self._archive.read(picture), picture)
             depth, about = self._read_depth(depth_name)
+            photo = read_photo(self._archive.read(picture), enough=(max(depth.shape), max(depth.shape)))
+            orientation = photo.orientation
             upright = (photo.height, photo.width)
             stored = upright[::-1] if orientation >= 5 else upright
             is_stored = _is_stored(depth.shape, upright, stored) and not about  # predictions are upright
@@ -292,19 +288,3 @@ def _same_aspect(shape: Shape, other: Shape) -> bool:
 def _nearest(by_folder: dict[PurePosixPath, Any], name: str) -> Any | None:
     """What belongs to the nearest folder above a file."""
     return next((by_folder[folder] for folder in PurePosixPath(name).parents if folder in by_folder), None)
-
-
-def _read_picture(content: bytes, name: str) -> tuple[Photo, int]:
-    """A picture and its EXIF orientation, 1 to 8.
-
-    Raises:
-        ValueError: not a picture, or damaged.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            return read_photo(image), orientation if orientation in range(1, 9) else 1
-    except UnidentifiedImageError:  # whose own words name an object in memory
-        raise ValueError(f"{name} is not a picture in a known format") from None
-    except Exception as error:  # decoders raise errors of many classes
-        raise ValueError(f"{name} cannot be read: {error}") from error
