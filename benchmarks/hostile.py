@@ -101,7 +101,11 @@ def _try(kind: str, numbers: list[int], seed: int, place: Workplace, results: Co
     for number in numbers:
         folder = place.folder / f"{number}"
         folder.mkdir(parents=True)
-        case = make(kind, number, seed, place._replace(folder=folder))
+        try:
+            case = make(kind, number, seed, place._replace(folder=folder))
+        except Exception as error:
+            results.send(f"not made: {error!r}")
+            raise
         results.send(case.what)
         began = time.monotonic()
         column, why = judge(case)
@@ -148,7 +152,7 @@ def outcomes(kind: str, numbers: list[int], seed: int, place: Workplace, limit_s
                     break
                 except EOFError:
                     process.join()
-                    if what == "not made" and process.exitcode == 0:
+                    if process.exitcode == 0:
                         break  # it ended for its memory
                     yield Outcome(kind, numbers.pop(0), WRONG, what, f"the process ended with {process.exitcode}")
                     break
