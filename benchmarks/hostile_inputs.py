@@ -386,7 +386,8 @@ def odd_tag(rng: random.Random, order: str, tag: int) -> Tag:
         (tag, 11, 1, struct.pack(order + "f", math.nan)), (tag, 12, 1, struct.pack(order + "d", math.inf)),
         (tag, 3, 0, b""), (tag, 99, 1, b"\1\2\3\4"), (tag, 0, 1, b"\0\0\0\0"), (tag, 2, 1, b"\0"),
         (tag, 12, 1, struct.pack(order + "d", 1e300)), (tag, 9, 1, struct.pack(order + "i", -1)),
-        (tag, 3, 1, struct.pack(order + "H", 0)), (tag, 4, 1, struct.pack(order + "I", 0xFFFFFFFF)), (tag, 2, 500, b"x" * 500), (tag, 5, 2, bytes(16)),
+        (tag, 3, 1, struct.pack(order + "H", 0)), (tag, 4, 1, struct.pack(order + "I", 0xFFFFFFFF)),
+        (tag, 2, 500, b"x" * 500), (tag, 5, 2, bytes(16)),
     ])  # fmt: skip
 
 
