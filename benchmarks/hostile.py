@@ -99,7 +99,7 @@ def _try(kind: str, numbers: list[int], seed: int, place: Workplace, results: Co
     torch.set_num_threads(1)
     start = peak_bytes()
     for number in numbers:
-        folder = place.folder / f"{number}"
+        folder = place.folder / kind / f"{number}"
         folder.mkdir(parents=True)
         try:
             case = make(kind, number, seed, place._replace(folder=folder))

@@ -88,9 +88,9 @@ def parse_camera(values: Any) -> Camera:
         500.0
     """
     if not isinstance(values, dict) or set(values) != set(Camera._fields):
-        raise ValueError(f"a camera needs the numbers {', '.join(Camera._fields)}, not {shortened(values)}")
+        raise ValueError(f"a camera needs the numbers {', '.join(Camera._fields)}, not {_shortened(values)}")
     if not all(type(value) in (int, float) for value in values.values()):
-        raise ValueError(f"the values of a camera must be numbers, not {shortened(values)}")
+        raise ValueError(f"the values of a camera must be numbers, not {_shortened(values)}")
     width, height = values["width"], values["height"]
     if not all(float(side).is_integer() and 1 <= side <= 1_000_000 for side in (width, height)):
         raise ValueError(
@@ -125,14 +125,13 @@ def read_array(file: BinaryIO, kinds: str = "iuf", most: int = LARGEST_FILE) -> 
         raise ValueError(f"it holds {'pickled objects' if dtype.hasobject else dtype}, not numbers")
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size > most:
-        raise ValueError(f"its shape {shortened(shape)} is impossible or takes more than {most:,} bytes")
+        raise ValueError(f"its shape {_shortened(shape)} is impossible or takes more than {most:,} bytes")
     content = file.read(size)
     if len(content) != size:
         raise ValueError(f"it is cut off: {len(content):,} of {size:,} bytes are there")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def shortened(values: Any) -> str:
-    """A value from a file for an error message: at most 200 characters of its `repr`."""
+def _shortened(values: Any) -> str:
     text = repr(values)
     return text if len(text) <= 200 else text[:200] + "..."
