@@ -399,8 +399,8 @@ def _from_array(array: np.ndarray, enough: tuple[int, int] | None) -> Image.Imag
     height, width = array.shape[:2]
     if height * width > MAX_PIXELS:
         raise ValueError(f"the picture has {width}x{height} pixels, at most {MAX_PIXELS:,} are read")
-    is_float = np.issubdtype(array.dtype, np.floating)
-    if not (is_float or array.dtype in (np.bool_, np.uint8, np.uint16)):
+    is_float, kind = np.issubdtype(array.dtype, np.floating), array.dtype.newbyteorder("=")
+    if not (is_float or kind in (np.bool_, np.uint8, np.uint16)):
         raise TypeError(f"an image array must be uint8, uint16 or float in [0, 1], not {array.dtype}")
     if is_float and not (0 <= array.min() and array.max() <= 1):  # false for NaN
         raise ValueError(f"a float image must lie in [0, 1], not {array.min()} to {array.max()}")
@@ -409,8 +409,8 @@ def _from_array(array: np.ndarray, enough: tuple[int, int] | None) -> Image.Imag
         rows = array[top:bottom]
         if is_float:
             rows = np.rint(rows * 255)
-        elif array.dtype != np.uint8:
-            rows = rows // 257 if array.dtype == np.uint16 else rows * np.uint8(255)
+        elif kind != np.uint8:
+            rows = rows // 257 if kind == np.uint16 else rows * np.uint8(255)
         return _strip_to_rgb(Image.fromarray(np.ascontiguousarray(rows, np.uint8)))
 
     return _in_strips((width, height), _factor((width, height), enough and enough[::-1]), rgb_rows)

@@ -328,7 +328,8 @@ class Prediction:
         try:
             return cls(depth, **_described(about, *depth.shape))
         except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"the description of {path.name} cannot be used: {error}") from error
+            reason = str(error)[:300]  # it may repeat a value of any length
+            raise ValueError(f"the description of {path.name} cannot be used: {reason}") from error
 
     def about(self) -> dict[str, Any]:
         """Everything except the depth, for JSON."""

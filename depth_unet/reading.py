@@ -37,7 +37,7 @@ def read_bytes(path: str | os.PathLike, most: int = LARGEST_FILE) -> bytes:
     return path.read_bytes()
 
 
-def parse_json(content: bytes) -> Any:
+def parse_json(content: bytes | str) -> Any:
     """Parse JSON as its standard defines it: NaN and infinite numbers are refused, as is deep nesting.
 
     Raises:

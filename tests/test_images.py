@@ -167,6 +167,12 @@ def test_views_of_arrays_are_read_in_their_own_order() -> None:
     np.testing.assert_array_equal(pixels(np.asfortranarray(COLOURS)), COLOURS)
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_arrays_of_either_byte_order(order: str) -> None:
+    np.testing.assert_array_equal(pixels((COLOURS * np.uint16(257)).astype(f"{order}u2")), COLOURS)
+    np.testing.assert_array_equal(pixels((COLOURS / 255).astype(f"{order}f4")), COLOURS)
+
+
 @pytest.mark.parametrize(
     ("array", "error", "words"),
     [

@@ -391,6 +391,15 @@ def test_load_of_damaged_files_gives_a_sentence_or_a_depth_map(
             assert str(tmp_path) not in str(error) and "x." in str(error)
 
 
+@pytest.mark.parametrize("key", ["calibration", "model", "unit", "camera"])
+def test_a_long_wrong_value_is_not_repeated(room: Prediction, key: str, tmp_path: Path) -> None:
+    room.save(tmp_path / "x.npy")
+    (tmp_path / "x.json").write_text(json.dumps({**room.about(), key: ["y" * 5000]}))
+    with pytest.raises(ValueError, match=r"^the description of x\.npy cannot be used: ") as refused:
+        Prediction.load(tmp_path / "x.npy")
+    assert len(str(refused.value)) < 400
+
+
 def test_an_image_of_the_photo_comes_with_its_depth(tiny_model, photo: Path, tmp_path: Path) -> None:
     prediction = tiny_model.predict(photo)
     with Image.open(photo) as image:

@@ -40,9 +40,9 @@ class RgbdFolder(DepthData):
     not.
 
     A file camera.json holds the fields of `Camera` and may hold `metres_per_unit` and `pairs`; it applies to the
-    folder that it lies in and to those below. A file origin.json in the root holds an `Origin`. Depth maps that
-    this package wrote (`Prediction.save`, `train.label`) contain their camera and their unit, which have priority
-    over all files beside them.
+    folder that it lies in and to those below. A file origin.json in the root, or in the one folder that the root or
+    tar holds, is an `Origin`. Depth maps that this package wrote (`Prediction.save`, `train.label`) contain their camera
+    and their unit, which have priority over all files beside them.
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.
@@ -139,7 +139,9 @@ class RgbdFolder(DepthData):
         return sorted(unique.values())
 
     def _read_origin(self) -> Origin | None:
-        name = next((name for name in self._archive.places if name.lower() == ORIGIN_FILE), None)
+        tops = {PurePosixPath(name).parts[0].lower() for name in self._archive.places}
+        wanted = {ORIGIN_FILE, f"{min(tops)}/{ORIGIN_FILE}"} if len(tops) == 1 else {ORIGIN_FILE}
+        name = next((name for name in self._archive.places if name.lower() in wanted), None)
         return None if name is None else parse_origin(self._archive.read_text(name), ORIGIN_FILE)
 
     def _read_cameras(self, patterns: dict[PurePosixPath, Patterns]) -> None:

@@ -3,7 +3,6 @@
 Needs `pip install "depth_unet[onnx]"`.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from depth_unet.config import DepthUNetConfig
 from depth_unet.files import sha256_of
 from depth_unet.hub import find_files
 from depth_unet.predictor import Predictor
+from depth_unet.reading import parse_json
 
 ONNX_FILE = "model.onnx"
 INPUT, OUTPUT = "images", "depth"
@@ -50,7 +50,8 @@ class OnnxDepthUNet(Predictor):
         try:
             self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no other common class
-            raise ValueError(f"{path} is not an ONNX file, or damaged: {error}") from error
+            reason = " ".join(str(error).split())[:400]
+            raise ValueError(f"{path} is not an ONNX file, or damaged: {reason}") from error
         about = self.session.get_modelmeta().custom_metadata_map
         if CONFIG_KEY not in about:
             raise ForeignModelError(
@@ -58,7 +59,7 @@ class OnnxDepthUNet(Predictor):
                 f"`python -m depth_unet.engines.onnx_export MODEL {path.name}`"
             )
         try:
-            self.config = DepthUNetConfig.from_dict(json.loads(about[CONFIG_KEY]))
+            self.config = DepthUNetConfig.from_dict(parse_json(about[CONFIG_KEY]))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: its configuration cannot be used: {error}") from error
         _check_shapes(path.name, self.session)

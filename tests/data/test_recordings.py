@@ -338,6 +338,23 @@ def test_predictions_are_read_and_reported_as_such(tmp_path: Path, name: str) ->
     assert RgbdFolder(tmp_path, origin=named).origins == (named,)
 
 
+@pytest.mark.parametrize("place", ["", "set/"])
+def test_the_origin_in_the_one_folder_of_a_tar_counts(tmp_path: Path, place: str) -> None:
+    """As `tar cf set.tar set` packs it; one among several folders is not that of all."""
+    root = tmp_path / "root" / place
+    save_picture(root / "a.jpg", IMAGE)
+    save_depth(root / "a_depth.png", DEPTH)
+    (root / "origin.json").write_text(json.dumps({"title": "Halls", "weights": "mit"}))
+    (tmp_path / "root" / ".hidden").mkdir()
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        archive.add(tmp_path / "root", ".")
+    for path in (tmp_path / "root", tmp_path / "set.tar"):
+        assert RgbdFolder(path).origins == (Origin("Halls", weights="mit"),)
+    if place:
+        save_picture(tmp_path / "root" / "other" / "a.jpg", IMAGE)
+        assert RgbdFolder(tmp_path / "root").origins == (OWN_RECORDINGS,)
+
+
 def test_a_mixture_names_both(tmp_path: Path) -> None:
     for name in "ab":
         save_picture(tmp_path / f"{name}.jpg", IMAGE)

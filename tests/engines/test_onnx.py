@@ -123,12 +123,25 @@ def test_other_files_are_refused(file: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="damaged"):
         OnnxDepthUNet(tmp_path / "half.onnx")
     graph = onnx.load(file)
-    for about, wanted in (({}, "is not a DepthUNet"), ({"depth_unet_config": '{"encoder": 3}'}, "cannot be used")):
+    described = [({}, "is not a DepthUNet")]
+    for text in ('{"encoder": 3}', "{", "[" * 9999, '{"encoder": "resnet18", "min_depth": NaN}'):
+        described.append(({"depth_unet_config": text}, "other.onnx: its configuration cannot be used"))
+    for about, wanted in described:
         del graph.metadata_props[:]
         onnx.helper.set_model_props(graph, about)
         onnx.save(graph, tmp_path / "other.onnx")
         with pytest.raises(ValueError, match=wanted):
             OnnxDepthUNet(tmp_path / "other.onnx")
+
+
+def test_a_file_of_a_newer_format_is_refused_in_one_sentence(file: Path, tmp_path: Path):
+    """onnxruntime describes it in many lines, or at great length."""
+    graph = onnx.load(file)
+    graph.ir_version = 99
+    onnx.save(graph, tmp_path / "newer.onnx")
+    with pytest.raises(ValueError, match=r"newer\.onnx is not an ONNX file, or damaged: ") as caught:
+        OnnxDepthUNet(tmp_path / "newer.onnx")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500 + len(str(tmp_path))
 
 
 def test_a_folder_with_the_file_loads(file: Path, photo: Path):
