@@ -166,6 +166,7 @@ def render_examples(options: argparse.Namespace) -> Iterator[Path]:
 
     if not options.furniture:
         raise ValueError("--examples needs --furniture: the page shows furnished rooms")
+    options.examples.mkdir(parents=True, exist_ok=True)
     roles, (height, width) = catalogue.by_role(_models(options)), EXAMPLES_SIZE
     fov = Camera.from_focal_35mm(width, height, EXAMPLES_FOCAL_35MM).horizontal_fov_deg
     for name, (kind, number, index) in EXAMPLES.items():
