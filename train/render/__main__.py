@@ -19,11 +19,8 @@ from depth_unet.images import SUFFIXES
 from train.render import catalogue, folder
 from train.render.plan import KINDS
 
-EXAMPLES = {
-    "living_room": ("living room", 0, 0),
-    "kitchen": ("kitchen", 0, 0),
-    "bedroom": ("bedroom", 0, 0),
-}  # room, view
+# Number of the room, and of the view among those of a standing person.
+EXAMPLES = {"living_room": ("living room", 2, 1), "kitchen": ("kitchen", 2, 0), "bedroom": ("bedroom", 0, 0)}
 EXAMPLES_SIZE, EXAMPLES_FOCAL_35MM = (720, 960), 28
 EXAMPLES_FOLDER = Path("depth_unet", "page", "examples")
 FURNITURE = ".sh3f libraries, Sweet Home 3D's jar, folders of them, or a folder of OBJ or GLB models with sizes.csv"
@@ -169,6 +166,7 @@ def render_examples(options: argparse.Namespace) -> Iterator[Path]:
 
     if not options.furniture:
         raise ValueError("--examples needs --furniture: the page shows furnished rooms")
+    options.examples.mkdir(parents=True, exist_ok=True)
     roles, (height, width) = catalogue.by_role(_models(options)), EXAMPLES_SIZE
     fov = Camera.from_focal_35mm(width, height, EXAMPLES_FOCAL_35MM).horizontal_fov_deg
     for name, (kind, number, index) in EXAMPLES.items():
