@@ -62,7 +62,7 @@ def serve(model: Predictor, host: str, port: int, mcp: bool = False) -> None:
     # A service manager ends the server like Ctrl-C: gradio then deletes the files of its visitors.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    health = {"status": "ok", "model": model.name, "revision": model.revision, "licence": model.licence}
+    health = {"status": "ok", "model": model.name, "revision": model.revision}
     try:
         page.launch(
             server_name=host,
