@@ -4,7 +4,8 @@
 labels them with the teacher (`train.label`), trains a smaller network on these labels (`python -m train`), and compares
 it with the teacher on the last tenth of each source, which neither training nor the choice of the epoch has seen. The
 baseline is the median of the training labels at each pixel. Writes benchmarks/results/distil.json and fills the block
-"distil" of docs/training.md. What is finished in --runs is not done again.
+"distil" of docs/training.md. What is finished in --runs is not done again. Nothing but the pictures of the sources is
+read, so that no true depth can help.
 """
 
 import argparse
@@ -102,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--encoder", default="tu-tf_efficientnet_lite0", help="of the student")
     made.add_argument("--encoder-weights", help="ImageNet weights of the student's encoder  (default: random)")
     made.add_argument("--input-size", default="96x128", help="of the student, HEIGHTxWIDTH")
-    made.add_argument("--epochs", type=int, default=12, help="of the student's training")
+    made.add_argument("--epochs", type=int, default=16, help="of the student's training")
     made.add_argument("--every", type=int, default=1, help="take one picture of so many")
     made.add_argument("--runs", type=Path, default=Path("runs/distil"), help="folder of photos, labels and training")
     made.add_argument("--output", type=Path, default=HERE / "results" / "distil.json", help="JSON to write")

@@ -273,15 +273,13 @@ def check(options: argparse.Namespace) -> None:
 
 
 def find(options: argparse.Namespace) -> list[Place]:
-    """What is to be processed; prints what is left out, and makes the folder for the results.
+    """What is to be processed; prints what is left out.
 
     Raises:
         FileNotFoundError: there is no photo.
         ValueError: several photos are to be written to one file.
-        OSError: the folder for the results cannot be written.
     """
-    folder = options.output.parent if options.single else options.output
-    found = search(options.photos, folder)
+    found = search(options.photos, _folder(options))
     left_out = found.describe_left_out()
     if left_out:
         print(printable(f"left out: {left_out}"))
@@ -292,10 +290,23 @@ def find(options: argparse.Namespace) -> list[Place]:
             raise ValueError(f"--output {options.output} is one file; give a folder for {len(found.places)} photos")
         if is_clip(found.places[0].source) != (options.output.suffix.lower() == ".mp4"):
             raise ValueError(f"--output {options.output}: a clip is written as .mp4, a photo is not")
+    return found.places
+
+
+def make_folder(options: argparse.Namespace) -> None:
+    """Make the folder for the results.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = _folder(options)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass  # if this fails, every photo would
-    return found.places
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    return options.output.parent if options.single else options.output
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -312,6 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Whole photos side by side use the cores better than the parts of one photo.
         workers = min(threads, MOST_WORKERS, len(chunks))
         model = open_metric(options.model, options.device, options.dtype, threads // workers)
+        make_folder(options)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2

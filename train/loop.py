@@ -292,7 +292,7 @@ class _Run:
             self.progress.steps = int((self.progress.epoch - last_row) * per_epoch) + self.progress.step
         if scaler is not None and saved.get("scaler"):
             scaler.load_state_dict(saved["scaler"])
-        old = saved["config"] | saved["model"] | {"processes": processes}
+        old = TrainConfig().to_dict() | saved["config"] | saved["model"] | {"processes": processes}
         new = self.config.to_dict() | self.model.config.to_dict() | {"processes": now.processes}
         changed = [f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name]]
         if changed:

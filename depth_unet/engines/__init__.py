@@ -106,7 +106,9 @@ def _is_of_transformers(name: str | os.PathLike, revision: str | None, subfolder
     return isinstance(config, dict) and "model_type" in config and "encoder" not in config
 
 
-def add_model_options(parser: argparse.ArgumentParser, option: str = "--model", default: str | None = DEFAULT_MODEL):
+def add_model_options(
+    parser: argparse.ArgumentParser, option: str = "--model", default: str | None = DEFAULT_MODEL
+) -> None:
     """Give a command line the options that `open_chosen` and `open_metric` read."""
     parser.add_argument(
         option,

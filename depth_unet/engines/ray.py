@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_unet.__main__ import GPU_BATCH, Outcome, check, find, printable, process, summary
+from depth_unet.__main__ import GPU_BATCH, Outcome, check, find, make_folder, printable, process, summary
 from depth_unet.__main__ import parser as parser_of_one
 from depth_unet.engines import open_metric, open_model
 from depth_unet.folders import Place
@@ -95,6 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.model = str(Path(options.model).absolute())
         places = find(options)
         open_metric(options.model, "cpu", options.dtype)  # report an error once, not in every worker
+        make_folder(options)
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2

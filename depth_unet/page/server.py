@@ -155,7 +155,7 @@ def serve(
     check_proxy(root_path)
     check_certificate(certificate, key)
     ended = threading.Event()
-    health = {"status": "ok", "model": model.name, "revision": model.revision, "licence": model.licence}
+    health = {"status": "ok", "model": model.name, "revision": model.revision}
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
         page = build(model)
