@@ -41,8 +41,8 @@ class RgbdFolder(DepthData):
 
     A file camera.json holds the fields of `Camera` and may hold `metres_per_unit` and `pairs`; it applies to the
     folder that it lies in and to those below. A file origin.json in the root, or in the one folder that the root or
-    tar holds, is an `Origin`. Depth maps that this package wrote (`Prediction.save`, `train.label`) contain their camera
-    and their unit, which have priority over all files beside them.
+    tar holds, is an `Origin`. Depth maps that this package wrote (`Prediction.save`, `train.label`) contain their
+    camera and their unit, which have priority over all files beside them.
 
     Args:
         path: folder or uncompressed tar; both are searched through all levels.

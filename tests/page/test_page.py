@@ -141,7 +141,8 @@ def test_the_readme_tells_how_to_ask(server: tuple[str, DepthUNet], model: Depth
 def test_page_command_line_and_code_agree(client: Client, model: DepthUNet, tmp_path: Path):
     photo = EXAMPLES / "living_room.jpg"  # with a focal length in its EXIF data
     model.save_pretrained(tmp_path / "model")
-    assert command_line([str(photo), "--output", str(tmp_path), "--model", str(tmp_path / "model")]) == 0
+    arguments = [str(photo), "--output", str(tmp_path), "--model", str(tmp_path / "model"), "--format", "npy"]
+    assert command_line(arguments) == 0
 
     in_code = model.predict(photo).depth
     np.testing.assert_array_equal(np.load(tmp_path / "living_room_depth.npy"), in_code)
