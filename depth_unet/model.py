@@ -236,8 +236,9 @@ class DepthUNet(nn.Module, Predictor):
             _load_strictly(built, built._without_unbuilt(load_file(weights)), source)
         except SafetensorError as error:
             # In a cache the file is a link: its target must be deleted, or it is found again.
+            reason = " ".join(str(error).split())[:200]  # it may repeat a value of any length
             raise ValueError(
-                f"{source} is damaged or not whole ({error}): delete {weights.resolve()} and download it again"
+                f"{source} is damaged or not whole ({reason}): delete {weights.resolve()} and download it again"
             ) from error
         built.name, built.revision = found.name, found.commit
         built.sha256 = sha256_of(weights)
