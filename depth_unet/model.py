@@ -228,7 +228,8 @@ class DepthUNet(nn.Module, Predictor):
         try:
             config = DepthUNetConfig.from_dict(parse_json(read_bytes(found.folder / CONFIG_FILE, LARGEST_TEXT)))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{model}: {CONFIG_FILE} cannot be used: {error}") from error
+            reason = str(error)[:300]  # it may repeat a value of any length
+            raise ValueError(f"{model}: {CONFIG_FILE} cannot be used: {reason}") from error
         weights, source = found.folder / WEIGHTS_FILE, f"{model}: {WEIGHTS_FILE}"
         try:
             _check_header(config, weights, source)
@@ -261,7 +262,8 @@ def _build_unet(config: DepthUNetConfig, download: bool) -> smp.Unet:
             "file instead, or None for random weights"
         ) from error
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"no encoder {config.encoder!r} in segmentation-models-pytorch: {error}") from error
+        reason = " ".join(str(error).split())[:300]  # smp lists all that it knows
+        raise ValueError(f"no encoder {config.encoder[:80]!r} in segmentation-models-pytorch: {reason}") from error
     except ValueError as error:
         stages = len(config.decoder_channels)
         raise ValueError(f"encoder {config.encoder!r} does not fit a U-Net of {stages} stages: {error}") from error
