@@ -380,7 +380,7 @@ def number_tag(rng: random.Random, order: str, tag: int, value: float) -> Tag:
 def odd_tag(rng: random.Random, order: str, tag: int) -> Tag:
     """A value that is no positive number of a lens: texts, bytes, ratios to 0, several numbers, unknown types."""
     return rng.choice([
-        (tag, 2, 3, b"26\0"), (tag, 1, 1, b"\x1a"), (tag, 7, 4, b"\x1a\0\0\0"), (tag, 6, 1, b"\x1a"),
+        (tag, 2, 3, b"26\0"), (tag, 1, 1, b"\x1a"), (tag, 7, 4, b"\x1a\0\0\0"),
         (tag, 3, 2, struct.pack(order + "HH", 26, 26)), (tag, 5, 1, struct.pack(order + "II", 0, 0)),
         (tag, 5, 1, struct.pack(order + "II", 26, 0)), (tag, 10, 1, struct.pack(order + "ii", -26, 1)),
         (tag, 11, 1, struct.pack(order + "f", math.nan)), (tag, 12, 1, struct.pack(order + "d", math.inf)),
@@ -1107,6 +1107,7 @@ def clips(rng: random.Random, place: Workplace) -> Case:
     suffix = suffix if has_codec(CLIPS[suffix][0]) or codec != "mpeg4" else ".avi"
     rate, count = rng.choice([5, 10, 15, 20, 24, 25, 30, 50, 60]), rng.randint(2, 20)
     rate = 20 if codec == "gif" else 25 if suffix == ".h264" else rate
+    count = max(count, 8) if suffix == ".ts" else count  # FFmpeg recognises no MPEG-TS of less than 2 kB
     size = (rng.choice([32, 48, 64, 96]), rng.choice([32, 48, 64]))
     times = None
     if suffix == ".mkv" and rng.random() < 0.5:
@@ -1248,7 +1249,7 @@ def requests(rng: random.Random, place: Workplace) -> Case:
         return Case(f"/{endpoint} {data[1:]}", functools.partial(ask, photo, "room.png"), check)
     if recipe == "value":
         where, value = rng.randrange(1, len(data)), odd_value(rng)
-        number = type(value) in (int, float) and math.isfinite(value)
+        number = type(value) in (int, float) and abs(value) < 1e9
         angle = len(data) - 1 if endpoint != "measure" else 2
         legal = (where == angle and (value is None or (number and 1 <= value <= 179))) or (
             endpoint == "solid" and where == 2 and number and 1 <= value <= 10_000

@@ -231,7 +231,8 @@ class DepthUNet(nn.Module, Predictor):
         try:
             config = DepthUNetConfig.from_dict(parse_json(read_bytes(found.folder / CONFIG_FILE, LARGEST_TEXT)))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{model}: {CONFIG_FILE} cannot be used: {error}") from error
+            reason = str(error)[:300]  # it may repeat a value of any length
+            raise ValueError(f"{model}: {CONFIG_FILE} cannot be used: {reason}") from error
         weights, source = found.folder / WEIGHTS_FILE, f"{model}: {WEIGHTS_FILE}"
         try:
             _check_header(config, weights, source)
@@ -239,8 +240,9 @@ class DepthUNet(nn.Module, Predictor):
             _load_strictly(built, built._without_unbuilt(load_file(weights)), source)
         except SafetensorError as error:
             # In a cache the file is a link: its target must be deleted, or it is found again.
+            reason = " ".join(str(error).split())[:200]  # it may repeat a value of any length
             raise ValueError(
-                f"{source} is damaged or not whole ({error}): delete {weights.resolve()} and download it again"
+                f"{source} is damaged or not whole ({reason}): delete {weights.resolve()} and download it again"
             ) from error
         built.name, built.revision = found.name, found.commit
         built.sha256 = sha256_of(weights)
@@ -305,7 +307,8 @@ def _build_unet(config: DepthUNetConfig, download: bool) -> smp.Unet:
             "file instead, or None for random weights"
         ) from error
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"no encoder {config.encoder!r} in segmentation-models-pytorch: {error}") from error
+        reason = " ".join(str(error).split())[:300]  # smp lists all that it knows
+        raise ValueError(f"no encoder {config.encoder[:80]!r} in segmentation-models-pytorch: {reason}") from error
     except ValueError as error:
         stages = len(config.decoder_channels)
         raise ValueError(f"encoder {config.encoder!r} does not fit a U-Net of {stages} stages: {error}") from error

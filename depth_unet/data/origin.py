@@ -73,7 +73,7 @@ def parse_origin(content: bytes, name: str) -> Origin:
     try:
         return Origin.from_dict(parse_json(content))
     except ValueError as error:
-        raise ValueError(f"{name} cannot be used: {error}") from error
+        raise ValueError(f"{name} cannot be used: {str(error)[:400]}") from error
 
 
 def distinct(origins: Iterable[Origin]) -> tuple[Origin, ...]:

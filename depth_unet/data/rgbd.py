@@ -161,7 +161,7 @@ class RgbdFolder(DepthData):
                 if values or all(extra is None for extra in extras):  # a file may hold these alone
                     self.cameras[folder] = parse_camera(values)
             except (OSError, ValueError) as error:
-                raise ValueError(f"{name} cannot be used: {error}") from error
+                raise ValueError(f"{name} cannot be used: {str(error)[:400]}") from error
 
     def _models(self) -> tuple[dict[str | None, int], int]:
         """How many of the depth maps that are looked at this package predicted, by model; None: recorded ones."""

@@ -61,7 +61,7 @@ class OnnxDepthUNet(Predictor):
         try:
             self.config = DepthUNetConfig.from_dict(parse_json(about[CONFIG_KEY]))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: its configuration cannot be used: {error}") from error
+            raise ValueError(f"{path}: its configuration cannot be used: {str(error)[:300]}") from error
         _check_shapes(path.name, self.session)
         self.name, self.revision = about.get("name") or path.name, about.get("revision") or None
         self.sha256 = sha256_of(path)

@@ -338,6 +338,24 @@ def test_predictions_are_read_and_reported_as_such(tmp_path: Path, name: str) ->
     assert RgbdFolder(tmp_path, origin=named).origins == (named,)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("camera.json", {"metres_per_unit": "x" * 5000}),
+        ("camera.json", {"pairs": ["x" * 5000, "y"]}),
+        ("origin.json", {"title": "a", "weights": "x" * 5000}),
+        ("origin.json", {"title": "a", "x" * 5000: "b"}),
+    ],
+)
+def test_long_wrong_values_are_not_repeated(tmp_path: Path, name: str, values: dict) -> None:
+    save_picture(tmp_path / "a.jpg", IMAGE)
+    save_depth(tmp_path / "a_depth.png", DEPTH)
+    (tmp_path / name).write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=rf"^{name} cannot be used: ") as refused:
+        RgbdFolder(tmp_path)
+    assert len(str(refused.value)) < 500
+
+
 @pytest.mark.parametrize("place", ["", "set/"])
 def test_the_origin_in_the_one_folder_of_a_tar_counts(tmp_path: Path, place: str) -> None:
     """As `tar cf set.tar set` packs it; one among several folders is not that of all."""
