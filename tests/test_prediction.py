@@ -521,3 +521,11 @@ def test_the_camera_tells_where_it_comes_from(tiny_model, photo: Path, tmp_path:
     assert tiny_model.predict(photo).camera_from == "assumed"
     assert tiny_model.predict(tmp_path / "phone.jpg").camera_from == "exif"
     assert tiny_model.predict(photo, Camera.from_fov(160, 120, 50)).camera_from == "given"
+
+
+def test_what_a_format_cannot_hold_is_a_value():
+    depth = np.array([[1.0, 65.535, 65.5353], [65.536, 1e9, np.nan]], np.float32)
+    prediction = Prediction(depth, Camera.from_fov(3, 2, 60))
+    assert prediction.lost(".png").startswith("2 pixels beyond 65.535 m") and prediction.lost(".PNG")
+    assert [prediction.lost(suffix) for suffix in (".npy", ".npz", ".ply", ".json", "")] == [None] * 5
+    assert Prediction(np.ones((2, 3), np.float32), prediction.camera).lost(".png") is None

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import ssl
+import sys
 import tempfile
 import threading
 import traceback
@@ -35,6 +36,15 @@ CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
 MOST_BYTES = 4e9  # of visitors' files; beyond them, or half of the free disk, the oldest are deleted
 MOST_WAITING = 32  # photos in the queue; further ones are refused
 LARGEST_FILE = "100mb"
+# gradio would run the ffmpeg program on whatever a stranger sends there.
+NOT_OFFERED = [
+    Route(
+        f"/gradio_api/process_recording{end}",
+        lambda request: JSONResponse({"detail": "Not Found"}, 404),
+        methods=["POST"],
+    )
+    for end in ("", "/")
+]
 GRACE = 2  # seconds for answers that are under way when the server ends
 
 THEME = gr.themes.Default(
@@ -177,7 +187,7 @@ def serve(
                 footer_links=["api", "settings"],
                 share=False,
                 mcp_server=mcp,
-                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health))]},
+                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health)), *NOT_OFFERED]},
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):
@@ -197,6 +207,8 @@ def _uploads_to(folder: Path) -> Iterator[None]:
     """Let gradio put uploads and its copies there."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    if "gradio.mcp" in sys.modules:  # which has read the variable already
+        sys.modules["gradio.mcp"].DEFAULT_TEMP_DIR = str(folder)
     try:
         yield
     finally:

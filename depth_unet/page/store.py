@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-PREFIX = "depth_unet-"
+PREFIX = "photo-page-"
 LOCK, FILES = "lock", "files"
 
 

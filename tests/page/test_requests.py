@@ -276,6 +276,15 @@ def test_answers_of_others_are_not_told(asked: Asked, uploaded: dict[str, Any]):
         assert answer.status_code in (403, 404), place
 
 
+def test_gradios_own_recorder_is_not_offered(asked: Asked, photo: Path):
+    """It writes outside the server's folder, and runs a program where that is installed."""
+    for end in ("", "/"):
+        answer = asked.web.post(f"gradio_api/process_recording{end}", files={"video": ("x.mp4", photo.read_bytes())})
+        assert answer.status_code == 404
+    paths = {path.relative_to(asked.folder / "served").parts[0] for path in asked.folder.rglob("served/*/**/*")}
+    assert len(paths) == 1
+
+
 def events_of_the_page(asked: Asked) -> Iterator[dict[str, Any]]:
     for event in asked.web.get("config").json()["dependencies"]:
         if event["backend_fn"] and event["api_name"] not in RIGHT:

@@ -174,7 +174,7 @@ def test_a_taken_port_costs_nothing(run: Any, saved: Path):
     )
     assert second.returncode == 2
     assert second.stderr == f"error: cannot listen at 127.0.0.1:{server.port}; is another program there?\n"
-    assert path.exists() and len(list(server.served.glob("depth_unet-*"))) == 1
+    assert path.exists() and len(list(server.served.glob("photo-page-*"))) == 1
 
 
 @pytest.fixture(scope="module")

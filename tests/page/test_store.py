@@ -60,7 +60,7 @@ def test_what_a_killed_process_left_is_deleted_at_the_next_start(tmp_path: Path)
 
 
 def test_other_files_stay(tmp_path: Path):
-    for name in ("depth_unet-notes", "depth_unet-new/lock", "photos/room.jpg"):
+    for name in ("photo-page-notes", "photo-page-new/lock", "photos/room.jpg"):
         place = tmp_path / name
         place.parent.mkdir(exist_ok=True)
         place.write_text("x")
