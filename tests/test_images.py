@@ -762,9 +762,13 @@ def test_a_phone_of_108_megapixels(tiny_model: DepthUNet) -> None:
     assert np.abs(np.asarray(photo.image, int) - 90).max() <= 2
 
 
-def test_as_many_pixels_as_are_allowed() -> None:
-    photo = read_photo(encoded("PNG", Image.new("1", (12000, 10000), 1)), enough=(8, 8))
+@pytest.mark.parametrize("options", [{"kind": "PNG"}, {"kind": "TIFF", "compression": "group4"}, {"kind": "BMP"}])
+def test_as_many_pixels_as_are_allowed(options: dict) -> None:
+    photo = read_photo(encoded(image=Image.new("1", (12000, 10000), 1), **options), enough=(8, 8))
     assert (photo.width, photo.height) == (12000, 10000) and photo.image.getextrema() == ((255, 255),) * 3
+
+
+def test_one_pixel_more_is_refused() -> None:
     with pytest.raises(ValueError, match="12001x10000 pixels, at most 120,000,000"):
         read_photo(np.broadcast_to(np.uint8(0), (10000, 12001)))
 
