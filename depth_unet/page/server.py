@@ -36,15 +36,8 @@ CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
 MOST_BYTES = 4e9  # of visitors' files; beyond them, or half of the free disk, the oldest are deleted
 MOST_WAITING = 32  # photos in the queue; further ones are refused
 LARGEST_FILE = "100mb"
-# gradio would run the ffmpeg program on whatever a stranger sends there.
-NOT_OFFERED = [
-    Route(
-        f"/gradio_api/process_recording{end}",
-        lambda request: JSONResponse({"detail": "Not Found"}, 404),
-        methods=["POST"],
-    )
-    for end in ("", "/")
-]
+# gradio runs the ffmpeg program, where there is one, on what strangers send to these.
+NOT_OFFERED = ("/gradio_api/process_recording", "/gradio_api/process_recording/")
 GRACE = 2  # seconds for answers that are under way when the server ends
 
 THEME = gr.themes.Default(
@@ -165,6 +158,9 @@ def serve(
     check_proxy(root_path)
     check_certificate(certificate, key)
     ended = threading.Event()
+    refused = [
+        Route(path, lambda _: JSONResponse({"detail": "Not Found"}, 404), methods=["POST"]) for path in NOT_OFFERED
+    ]
     health = {"status": "ok", "model": model.name, "revision": model.revision}
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
@@ -187,7 +183,7 @@ def serve(
                 footer_links=["api", "settings"],
                 share=False,
                 mcp_server=mcp,
-                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health)), *NOT_OFFERED]},
+                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health)), *refused]},
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):
