@@ -159,7 +159,7 @@ class DepthUNet(nn.Module, Predictor):
         if not any(module.training for module in self.modules()):
             return self
         shared = {id(tensor): tensor for tensor in chain(self.parameters(), self.buffers())}
-        return self.eval()
+        return copy.deepcopy(self, shared).eval()
 
     def train(self, mode: bool = True) -> "DepthUNet":
         """Set training or evaluation mode; training clears `sha256`, since the weights may change from then on."""
