@@ -708,4 +708,5 @@ def test_predict_in_training_uses_the_weights_of_now(tiny_model: DepthUNet, phot
         tiny_model.unet.segmentation_head[0].bias += 1
     after = tiny_model.predict(photo).depth
     assert (after > before).all()
+    assert {*map(id, tiny_model._evaluating().parameters())} == {*map(id, tiny_model.parameters())}
     np.testing.assert_array_equal(after, tiny_model.eval().predict(photo).depth)
