@@ -141,9 +141,10 @@ def test_packages_have_these_extras(document: Path):
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if d not in CARDS], ids=lambda path: str(path.name))
 def test_every_picture_has_its_command(document: Path):
-    """A command that the document names writes it: all parts of the picture's name are in the command's source."""
+    """A command that the document names writes it: it gets the path, or has all parts of the name in its source."""
     sources = {command.source for command in commands(document)}
     texts = [source.read_text("utf-8") for source in sources if source.is_file()]
+    texts += re.findall(r"^python -m .*$", document.read_text("utf-8"), re.MULTILINE)
     for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", document.read_text("utf-8")):
         parts = [*Path(picture).stem.split("_"), Path(picture).suffix]
         assert any(all(part in text for part in parts) for text in texts), picture

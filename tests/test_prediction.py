@@ -52,7 +52,7 @@ def test_numpy_files_hold_the_very_numbers(room: Prediction, tmp_path: Path, suf
 def test_what_a_png_cannot_say_is_no_depth(tmp_path: Path) -> None:
     depth = np.array([[65.534, 65.535, 350.0, np.inf, np.nan, -2.0, 0.0, 0.0004, 1.2346]], np.float32)
     prediction = Prediction(depth, Camera.from_fov(9, 1, 60))
-    with pytest.warns(UserWarning, match=r"x\.png.*65\.535"):
+    with pytest.warns(UserWarning, match=r"x\.png.*65\.534"):
         prediction.save(tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert np.asarray(image)[0].tolist() == [65534, 0, 0, 0, 0, 0, 0, 0, 1235]
@@ -524,8 +524,8 @@ def test_the_camera_tells_where_it_comes_from(tiny_model, photo: Path, tmp_path:
 
 
 def test_what_a_format_cannot_hold_is_a_value():
-    depth = np.array([[1.0, 65.535, 65.5353], [65.536, 1e9, np.nan]], np.float32)
+    depth = np.array([[1.0, 65.534, 65.5343], [65.535, 1e9, np.nan]], np.float32)
     prediction = Prediction(depth, Camera.from_fov(3, 2, 60))
-    assert prediction.lost(".png").startswith("2 pixels beyond 65.535 m") and prediction.lost(".PNG")
+    assert prediction.lost(".png").startswith("2 pixels beyond 65.534 m") and prediction.lost(".PNG")
     assert [prediction.lost(suffix) for suffix in (".npy", ".npz", ".ply", ".json", "")] == [None] * 5
     assert Prediction(np.ones((2, 3), np.float32), prediction.camera).lost(".png") is None
