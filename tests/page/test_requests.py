@@ -301,7 +301,8 @@ def outcome(asked: Asked, event: dict[str, Any], values: list[Any], session: str
     with asked.web.stream("GET", f"gradio_api/queue/data?session_hash={session}") as stream:
         for line in stream.iter_lines():
             message = json.loads(line[5:]) if line.startswith("data:") else {}
-            if message.get("msg") == "process_completed":
+            # A stream of frames goes on after the first answer.
+            if message.get("msg") in ("process_completed", "process_streaming", "process_generating"):
                 return message["output"]
     return {"error": "the stream ended without an answer"}
 
