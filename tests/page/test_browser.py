@@ -300,9 +300,9 @@ def test_bad_file_is_refused_and_nothing_stale_stays(page: "playwright.Page", ph
 
 
 def test_what_is_too_large_is_refused(page: "playwright.Page", photo: Path, tmp_path: Path):
-    Image.new("1", (12000, 9000)).save(tmp_path / "wide.png")
+    Image.new("1", (12000, 11000)).save(tmp_path / "wide.png")
     page.set_input_files(FILE, tmp_path / "wide.png")
-    page.get_by_text("the picture has 12000x9000 pixels, at most 100,000,000 are read").wait_for()
+    page.get_by_text("wide.png has 12000x11000 pixels, at most 120,000,000 are read").wait_for()
     page.get_by_text("Drop Image Here").wait_for()  # clearing the refused file would also drop the next one
     with (tmp_path / "heavy.jpg").open("wb") as file:
         file.truncate(110_000_000)
