@@ -147,8 +147,8 @@ def test_the_card_holds_what_was_measured(client: Client, run: Path):
     weights = hashlib.sha256((run / "best" / "model.safetensors").read_bytes()).hexdigest()
     assert f"`{weights}`" in text and found["card"]["depth_unet"]["sha256"] == weights
     assert [origin["title"] for origin in found["card"]["depth_unet"]["trained_on"]] == [
-        "the data of the model that this training continued from",  # of --model, whose folder has no card
         "recordings of its publisher",
+        "the data of the model that this training continued from",  # of --model, whose folder has no card
     ]
 
 
