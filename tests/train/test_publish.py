@@ -244,7 +244,7 @@ def test_a_push_in_between_is_not_overwritten(hub: Hub, client: Client, run: Pat
     assert client.call(command, "publish", options, token="owner")[0] == 0
     hub.break_route("preupload", "push")
     try:
-        code, said = client.call(command, "publish", options, token="owner")
+        code, said = client.call(command, "publish", f"{options} --trained-on diode", token="owner")
     finally:
         hub.break_route()
     assert code == 2 and "somebody else changed owner/contested" in said
