@@ -86,6 +86,11 @@ class Predictor:
         Raises:
             ValueError: the numbers of images and cameras differ, or batch_size is below 1.
         """
+        return self._in_chunks(images, cameras, batch_size)
+
+    def _in_chunks(
+        self, images: Sequence[ImageSource], cameras: Sequence[Camera | None] | None, batch_size: int
+    ) -> list[Prediction]:
         cameras = [None] * len(images) if cameras is None else cameras
         if len(cameras) != len(images):
             raise ValueError(f"{len(images)} images but {len(cameras)} cameras")
@@ -143,8 +148,13 @@ class Predictor:
         return predictions
 
     def _camera_of(self, photo: Photo, camera: Camera | None) -> tuple[Camera, str]:
+        assumed = Camera.assumed(photo.width, photo.height, self.config.canonical_focal), "assumed"
+        return self._known_camera(photo, camera) or assumed
+
+    @staticmethod
+    def _known_camera(photo: Photo, camera: Camera | None) -> tuple[Camera, str] | None:
         if camera is not None:
             return camera.checked(photo.width, photo.height), "given"
         if photo.focal_35mm is not None:
             return Camera.from_focal_35mm(photo.width, photo.height, photo.focal_35mm), "exif"
-        return Camera.assumed(photo.width, photo.height, self.config.canonical_focal), "assumed"
+        return None

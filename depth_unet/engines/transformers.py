@@ -162,26 +162,18 @@ class TransformersDepth(Predictor):
             ValueError: the model predicts relative depth; or as `Predictor.predict_batch`.
         """
         self.check_metric()
-        return self.predict_scored(images, [None] * len(images) if cameras is None else cameras, batch_size)
+        return self.predict_scored(images, cameras, batch_size)
 
-    @torch.inference_mode()
     def predict_scored(
-        self, images: Sequence[ImageSource], cameras: Sequence[Camera | None], batch_size: int = 8
+        self, images: Sequence[ImageSource], cameras: Sequence[Camera | None] | None, batch_size: int = 8
     ) -> list[Prediction]:
         """See `Predictor.predict_scored`; the depth of a relative model is the reciprocal of its disparity."""
-        if len(cameras) != len(images):
-            raise ValueError(f"{len(images)} images but {len(cameras)} cameras")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         # A ZoeDepth of several heads chooses one of them for the whole batch.
         if len(getattr(self.model.config, "bin_configurations", None) or ()) > 1:
-            batch_size = 1
-        predictions: list[Prediction] = []
-        for start in range(0, len(images), batch_size):
-            chosen = slice(start, start + batch_size)
-            predictions += self._predict_chunk(images[chosen], cameras[chosen])
-        return predictions
+            batch_size = min(batch_size, 1)
+        return self._in_chunks(images, cameras, batch_size)
 
+    @torch.inference_mode()
     def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
         photos = [read_photo(image) for image in images]
         known = [self._known_camera(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
@@ -202,13 +194,6 @@ class TransformersDepth(Predictor):
             for index, result in zip(indices, results, strict=True):
                 predictions[index] = self._prediction(photos[index], known[index], result)
         return predictions
-
-    def _known_camera(self, photo: Photo, camera: Camera | None) -> tuple[Camera, str] | None:
-        if camera is not None:
-            return camera.checked(photo.width, photo.height), "given"
-        if photo.focal_35mm is not None:
-            return Camera.from_focal_35mm(photo.width, photo.height, photo.focal_35mm), "exif"
-        return None
 
     def _prediction(self, photo: Photo, known: tuple[Camera, str] | None, result: dict[str, Any]) -> Prediction:
         """The prediction of one photo, with the lens that its metres belong to replaced by the known one."""
