@@ -18,11 +18,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
+from depth_unet.images import MAX_PIXELS
+
 MILLIMETRES_MAX = 65534  # the largest depth in a 16-bit PNG; many readers take 65535 for no depth
 METRES_PER_UNIT = 0.001  # of a 16-bit PNG whose text chunk has no other
 UNIT_KEY = "metres_per_unit"
 READABLE = (".npy", ".npz", ".png")  # a sidecar belongs to the first of these that exists
-MAX_PIXELS = 120_000_000  # larger depth maps are refused before memory is taken
 MARK = b"depth_unet"  # in every 3-D file of this package
 
 _STRIP = 1 << 16  # pixels that are processed at a time, so that they stay in the processor's cache
