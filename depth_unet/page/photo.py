@@ -8,7 +8,6 @@ import gradio as gr
 from PIL import Image
 
 from depth_unet.camera import Camera
-from depth_unet.page.api import SOLID_LONGEST
 from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE, QUIET, download, picture
 from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST, Look, look_of_address, scale_bar
 from depth_unet.page.marks import draw_marks
@@ -185,7 +184,7 @@ def photo_view(visits: Visits) -> None:
         prediction, photo = known.prediction, known.photo
         paths = [str(known.folder / f"{known.stem}.{kind}") for kind in ("glb", "ply", "stl")]
         for path in paths:
-            prediction.save(path, image=photo, size_mm=size_mm, longest=SOLID_LONGEST)
+            prediction.save(path, image=photo, size_mm=size_mm)
         summary = prediction.summary()
         # The viewer turns around the middle of the surface: from a step behind the photo's camera all of it shows.
         stand = (90, 90, 1.3 * (summary.near + summary.far) / 2)

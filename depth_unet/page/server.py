@@ -18,12 +18,16 @@ try:
     import gradio as gr
 except ImportError as error:
     raise ImportError(f'the page needs {error.name}: pip install "depth_unet[page]"') from error
+from gradio.utils import get_function_description
+from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from depth_unet.hub import forbids_commercial_use
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
+from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, Head
 from depth_unet.page.live import live_view
 from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
@@ -51,10 +55,13 @@ THEME = gr.themes.Default(
 class Page(gr.Blocks):
     """gradio's page, whose every error is a sentence without paths of the server."""
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse what gradio cannot take from a request."""
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuse what gradio cannot take from a request, and addresses, whose content it would fetch."""
         try:
-            return await super().preprocess_data(*args, **kwargs)
+            traverse(inputs, _refuse_address, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except gr.Error:
+            raise
         except Exception as error:  # gradio and pydantic raise anything here, with paths in it
             raise _refusal(error) from None
 
@@ -72,6 +79,24 @@ class Page(gr.Blocks):
             raise _refusal(error) from None  # in gradio alone: the page never sends what fails there
 
 
+    def get_api_info(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What the page about the endpoints and gradio_client show: with the texts of the functions' docstrings."""
+        info = super().get_api_info(*args, **kwargs)
+        for function in self.fns.values():
+            if endpoint := info["named_endpoints"].get(f"/{function.api_name}"):
+                _, texts, returned = get_function_description(function.fn)
+                labels = *texts.values(), *returned
+                for value, label in zip([*endpoint["parameters"], *endpoint["returns"]], labels, strict=True):
+                    value["label"] = label
+        return info
+
+
+def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
+    if is_http_url_like(file["path"]):
+        raise gr.Error("The photo must be uploaded: this server fetches no addresses.", print_exception=False)
+    return file
+
+
 def _refusal(error: Exception) -> gr.Error:
     logging.getLogger(__name__).info("refused: %s", error)
     sentence = "The request does not fit: values are missing or of another type, or a file was not uploaded."
@@ -80,10 +105,10 @@ def _refusal(error: Exception) -> gr.Error:
 
 def build(model: Predictor) -> Page:
     """The page for one model, not yet served; `serve` deletes the files of its visitors."""
-    with Page(title="Depth from one photo") as page:
+    model.check_metric()
+    with Page(title=TITLE) as page:
         page.visits = Visits(model, page)
-        model.check_metric()
-        gr.Markdown("# Depth from one photo\nOne picture in, the distance of everything in it out: in metres.")
+        gr.Markdown(f"# {TITLE}\n{DESCRIPTION}")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
             for title, view in tabs.items():
@@ -183,7 +208,11 @@ def serve(
                 footer_links=["api", "settings"],
                 share=False,
                 mcp_server=mcp,
-                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health)), *refused]},
+                favicon_path=ICON,
+                app_kwargs={
+                    "routes": [Route("/health", lambda request: JSONResponse(health)), *PICTURES, *refused],
+                    "middleware": [Middleware(Head)],
+                },
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):
