@@ -2,7 +2,7 @@ const fileName = image => decodeURIComponent(image.src.split("/").pop()).replace
 const examples = () => [...document.querySelectorAll("button.gallery-item img")];
 const compared = () => [...document.querySelectorAll("#slider img")];
 
-window.depthPage = {
+Object.assign((window.depthPage ??= {}), {
   // gradio's thumbnails are buttons without a name, and the pictures of its slider have no text: screen readers get
   // both from here, each time the page changes.
   describe() {
@@ -34,4 +34,4 @@ window.depthPage = {
     const address = location.pathname + (String(parameters) && "?" + parameters);
     if (address !== location.pathname + location.search) history.replaceState(history.state, "", address);
   },
-};
+});

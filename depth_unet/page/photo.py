@@ -12,6 +12,7 @@ from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE, QUIET, download,
 from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST, Look, look_of_address, scale_bar
 from depth_unet.page.marks import draw_marks
 from depth_unet.page.notices import facts, measurement, readout, refusals, save_and_warn
+from depth_unet.page.upload import upload_controls
 from depth_unet.page.visits import Record, Visits, save_picture
 from depth_unet.prediction import Prediction
 
@@ -28,8 +29,11 @@ def photo_view(visits: Visits) -> None:
     with gr.Row():
         with gr.Column():
             webcam, sources = gr.WebcamOptions(mirror=False), ["upload", "webcam", "clipboard"]
-            source = picture(label="Photo", alt_text="The photo", sources=sources, webcam_options=webcam)
+            source = picture(
+                label="Photo", alt_text="The photo", elem_id="photo", sources=sources, webcam_options=webcam
+            )
             examples = gr.Examples([[path] for path in EXAMPLES], source, label="No photo at hand? Take one of these")
+            remove = upload_controls(visits.page, source)
         with gr.Column(), gr.Tabs():
             with gr.Tab("See", render_children=True):
                 options = {"type": "filepath", "interactive": False, "buttons": ["fullscreen"], "max_height": 420}
@@ -192,6 +196,7 @@ def photo_view(visits: Visits) -> None:
 
     def finish(changed: gr.events.Dependency) -> None:
         """After a new depth map: write its files, and clear the solids of the last one."""
+        changed.success(None, js="() => depthPage.show('#slider')", **PRIVATE)
         changed.success(lambda: [*[None] * 4, gr.Row(visible=False)], None, [*in_space, solids], **unqueued)
         written = changed.success(write_rest, [record, *look], [*rest, downloads], **PRIVATE)
         written.then(None, look, js=ADDRESS, **PRIVATE)
@@ -208,6 +213,7 @@ def photo_view(visits: Visits) -> None:
     run = {"fn": take, "inputs": [source, record, *look], "outputs": [source, *views], "preprocess": False}
     run |= {"concurrency_id": "model", **PRIVATE}
     # `input` fires once for each photo; `change` fires twice where one photo replaces another.
+    begin(remove.click(lambda: None, None, source, **QUIET).then(**run))
     begin(source.input(**run, trigger_mode="always_last"))
     begin(examples.load_input_event.then(**run))
 

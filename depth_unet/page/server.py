@@ -31,6 +31,7 @@ from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, Head
 from depth_unet.page.live import live_view
 from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
+from depth_unet.page.upload import upload_script
 from depth_unet.page.video import video_view
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
@@ -49,7 +50,14 @@ THEME = gr.themes.Default(
     neutral_hue="slate",
     font=["system-ui", "sans-serif"],  # of the system: the page requests nothing from other servers
     font_mono=["ui-monospace", "monospace"],
-).set(body_text_color_subdued="*neutral_600")  # gradio's own grey is too pale to read on white
+).set(  # gradio's own grey and teal are too pale to read on white, and so is white on them
+    body_text_color_subdued="*neutral_600",
+    color_accent="*primary_700",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_hover_dark="*primary_800",
+)
 
 
 class Page(gr.Blocks):
@@ -78,15 +86,16 @@ class Page(gr.Blocks):
                 raise gr.Error("The server failed at this request.", print_exception=False) from None
             raise _refusal(error) from None  # in gradio alone: the page never sends what fails there
 
-
     def get_api_info(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What the page about the endpoints and gradio_client show: with the texts of the functions' docstrings."""
         info = super().get_api_info(*args, **kwargs)
         for function in self.fns.values():
             if endpoint := info["named_endpoints"].get(f"/{function.api_name}"):
                 _, texts, returned = get_function_description(function.fn)
-                labels = *texts.values(), *returned
-                for value, label in zip([*endpoint["parameters"], *endpoint["returns"]], labels, strict=True):
+                for parameter in endpoint["parameters"]:
+                    name = parameter["label"] = parameter["parameter_name"]
+                    parameter["python_type"]["description"] = texts[name][0].upper() + texts[name][1:]
+                for value, label in zip(endpoint["returns"], returned, strict=True):
                     value["label"] = label
         return info
 
@@ -111,8 +120,8 @@ def build(model: Predictor) -> Page:
         gr.Markdown(f"# {TITLE}\n{DESCRIPTION}")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
-            for title, view in tabs.items():
-                with gr.Tab(title):
+            for (title, view), name in zip(tabs.items(), ("photo", "photos", "clip", "live"), strict=True):
+                with gr.Tab(title, elem_id=f"{name}-tab"):
                     view(page.visits)
         at = f", revision {model.revision}" if model.revision else ""
         forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
@@ -186,6 +195,8 @@ def serve(
     refused = [
         Route(path, lambda _: JSONResponse({"detail": "Not Found"}, 404), methods=["POST"]) for path in NOT_OFFERED
     ]
+    if not mcp:  # gradio's page about the endpoints asks for this; browsers report 404 as an error
+        refused.append(Route("/gradio_api/mcp/schema", lambda _: JSONResponse({"detail": "start with --mcp"}, 300)))
     health = {"status": "ok", "model": model.name, "revision": model.revision}
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
@@ -203,7 +214,7 @@ def serve(
                 ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
-                head=f"<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
+                head=f"{upload_script(age)}<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
                 max_file_size=LARGEST_FILE,
                 footer_links=["api", "settings"],
                 share=False,
