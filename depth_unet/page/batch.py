@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from depth_unet.__main__ import find_photos
 from depth_unet.images import SUFFIXES, shrunk

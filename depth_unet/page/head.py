@@ -47,7 +47,7 @@ class Head:
 
 
 def with_own_head(page: str, address: str) -> str:
-    """gradio's HTML with a head of our own.
+    """HTML of gradio with a head of our own.
 
     Args:
         page: as gradio writes it.

@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from depth_unet.hub import forbids_commercial_use
+from depth_unet.images import MAX_PIXELS
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
 from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, Head
@@ -32,7 +33,7 @@ from depth_unet.page.live import live_view
 from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
 from depth_unet.page.upload import upload_script
-from depth_unet.page.video import video_view
+from depth_unet.page.video import MOST_FRAMES, video_view
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
 
@@ -40,7 +41,7 @@ FOLDER = Path(__file__).parent
 CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
 MOST_BYTES = 4e9  # of visitors' files; beyond them, or half of the free disk, the oldest are deleted
 MOST_WAITING = 32  # photos in the queue; further ones are refused
-LARGEST_FILE = "100mb"
+LARGEST_MEGABYTES = 100  # of an upload
 # gradio runs the ffmpeg program, where there is one, on what strangers send to these.
 NOT_OFFERED = ("/gradio_api/process_recording", "/gradio_api/process_recording/")
 GRACE = 2  # seconds for answers that are under way when the server ends
@@ -123,13 +124,24 @@ def build(model: Predictor) -> Page:
             for (title, view), name in zip(tabs.items(), ("photo", "photos", "clip", "live"), strict=True):
                 with gr.Tab(title, elem_id=f"{name}-tab"):
                     view(page.visits)
-        at = f", revision {model.revision}" if model.revision else ""
-        forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
-        gr.Markdown(f"Model: {model.name}{at}; licence of its weights: {model.licence}{forbidden}.")
+        gr.Markdown(conditions(model))
         endpoints(page.visits)
         page.load(None, js="() => depthPage.describe()")
     # Serialised: concurrent predictions only slow each other down.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
+
+
+def conditions(model: Predictor) -> str:
+    """What a visitor should know before sending anything, as Markdown: limits, how long files are kept, the model."""
+    interval, age = CLEAN_UP
+    revision = f", revision {model.revision}" if model.revision else ""
+    forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
+    return (
+        f"**Limits:** files of at most {LARGEST_MEGABYTES} MB; photos of at most {MAX_PIXELS / 1e6:g} megapixels; of a "
+        f"clip at most {MOST_FRAMES} frames, taken over its whole length; {MOST_WAITING} requests in the queue. "
+        f"**Your files** are deleted from this server after {age / 60:g} to {(age + interval) / 60:g} minutes, and when "
+        f"it ends. **Model:** {model.name}{revision}; licence of its weights: {model.licence}{forbidden}."
+    )
 
 
 def check_proxy(root_path: str) -> None:
@@ -215,7 +227,7 @@ def serve(
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
                 head=f"{upload_script(age)}<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
-                max_file_size=LARGEST_FILE,
+                max_file_size=f"{LARGEST_MEGABYTES}mb",
                 footer_links=["api", "settings"],
                 share=False,
                 mcp_server=mcp,

@@ -166,9 +166,12 @@
       hand(inputOf("photo"), [file]);
     },
 
-    // Bring a result into view.
+    // Bring a result into view, also while it grows.
     show(selector) {
-      document.querySelector(selector)?.scrollIntoView({behavior: "smooth", block: "nearest"});
+      const place = document.querySelector(selector);
+      const grows = new ResizeObserver(() => place.scrollIntoView({block: "nearest"}));
+      if (place) grows.observe(place);
+      setTimeout(() => grows.disconnect(), 2000);
     },
   });
 }

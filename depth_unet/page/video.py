@@ -16,9 +16,10 @@ from depth_unet.video import VideoReport, depth_video
 
 MOST_FRAMES = 450  # of a clip: half a minute
 COMPARED = """${value ? `<div class="clips">
-<video class="photo" src="${value[0].url}" controls playsinline muted aria-label="The clip"></video>
-<video class="depth" src="${value[1].url}" playsinline muted aria-label="The depth of the clip"></video>
-</div><label>Photo <input type="range" min="0" max="100" value="50" aria-label="From photo to depth"> Depth</label>`
+<video src="${value[0].url}" loop playsinline muted aria-label="The clip"></video>
+<video src="${value[1].url}" loop playsinline muted aria-label="The depth of the clip"></video>
+</div><div class="between"><button type="button">Play</button>
+<label>Photo <input type="range" min="0" max="100" value="50" aria-label="From photo to depth"> Depth</label></div>`
 : ""}"""
 
 
@@ -51,7 +52,7 @@ def video_view(visits: Visits) -> None:
                     yield {compared: clips, result: offered, about: video_note(step)}
                 else:
                     progress(step, unit="frames")
-                    yield {}  # Cancel stops it here
+                    yield {about: gr.skip()}  # Cancel stops it here
 
     inputs, outputs = [clip, strength, cmap], [compared, result, about]
     events = {"preprocess": False, "concurrency_id": "video", "show_progress_on": compared, **PRIVATE}
