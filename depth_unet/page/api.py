@@ -120,7 +120,7 @@ def endpoints(visits: Visits) -> None:
             "relief_mm": optional(relief_mm, "relief_mm", 0.01, MOST_MM),
             "base_mm": number(base_mm, "base_mm", 0.01, MOST_MM),
             "near": optional(near, "near", 0, MOST_METRES),
-            "far": optional(far, "far", 0, MOST_METRES),
+            "far": optional(far, "far", 0.001, MOST_METRES),
             "smoothing_mm": number(smoothing_mm, "smoothing_mm", 0, size_mm),
         }
         file = visits.received(photo)
