@@ -188,8 +188,8 @@ window.DepthScene = (() => {
       const {width, height, depth} = this.shrunk(PRINT_POINTS);
       const near = options.near ?? this.quantile(0.02), far = options.far ?? Math.max(this.quantile(0.98), near + 0.01);
       let plane = Float32Array.from(depth, metres => -Math.log(clamp(metres || far, Math.max(near, 1e-6), Math.max(far, 1e-6))));
-      const longest = Math.max(width, height) - 1, inner = (options.size_mm - 2 * options.frame_mm) / longest;
-      const rim = Math.round(options.frame_mm / inner), pitch = options.size_mm / (longest + 2 * rim);
+      const longest = Math.max(width, height) - 1, rim = Math.round(options.frame_mm * longest / (options.size_mm - 2 * options.frame_mm));
+      const pitch = options.size_mm / (longest + 2 * rim);
       plane = smoothed(plane, width, height, options.smoothing_mm / pitch);
       let low = Infinity, high = -Infinity;
       for (const value of plane) [low, high] = [Math.min(low, value), Math.max(high, value)];

@@ -28,6 +28,7 @@ from depth_unet.page.live import live_view
 from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
 from depth_unet.page.video import video_view
+from depth_unet.page.viewer import viewer_head
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
 
@@ -93,7 +94,6 @@ def build(model: Predictor) -> Page:
         forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
         gr.Markdown(f"Model: {model.name}{at}; licence of its weights: {model.licence}{forbidden}.")
         endpoints(page.visits)
-        page.load(None, js="() => depthPage.describe()")
     # Serialised: concurrent predictions only slow each other down.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
 
@@ -178,7 +178,7 @@ def serve(
                 ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
-                head=f"<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
+                head=viewer_head() + f"<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
                 max_file_size=LARGEST_FILE,
                 footer_links=["api", "settings"],
                 share=False,

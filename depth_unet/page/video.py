@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from depth_unet.page.api import number
+from depth_unet.page.api import chosen, number
 from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE
-from depth_unet.page.look import COLOUR_MAPS, Look
+from depth_unet.page.look import COLOUR_MAPS
 from depth_unet.page.notices import note, refusals
 from depth_unet.page.visits import Visits
 from depth_unet.video import VideoReport, depth_video
@@ -33,7 +33,7 @@ def video_view(visits: Visits) -> None:
         with refusals():
             if not clip:
                 raise ValueError("choose a clip first")
-            strength, cmap = number(strength, "the smoothing", 0, 0.95), Look.chosen(cmap, None, None).cmap
+            strength, cmap = number(strength, "the smoothing", 0, 0.95), chosen(cmap, COLOUR_MAPS)
             source, target = visits.received(clip), visits.new_file("depth.mp4")
             yield None, video_note(None)
             for step in depth_video(visits.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):

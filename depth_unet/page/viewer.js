@@ -314,7 +314,7 @@ window.DepthViewer = (() => {
       this.element.style.setProperty("--dv-ratio", scene.width / scene.height);
       parts.warning.textContent = given.note ?? "";
       parts.warning.hidden = !given.note;
-      const about = [given.name, given.model && `model ${given.model}`, given.revision && `revision ${given.revision}`,
+      const about = [given.caption ?? given.name, given.model && `model ${given.model}`, given.revision && `revision ${given.revision}`,
         given.licence && `licence of its weights: ${given.licence}`];
       parts.about.textContent = about.filter(Boolean).join(", ");
       this.element.hidden = false;
@@ -835,8 +835,8 @@ window.DepthViewer = (() => {
     async #file(kind) {
       const scene = this.#scene, stem = (scene.name || "photo").replace(/\.[^.]*$/, "");
       if (this.kinds.includes(kind)) {
-        const {name, url, blob} = await this.download(kind, this.state());
-        return {name, blob: blob ?? await (await fetch(url)).blob()};
+        const {name, url, blob, note} = await this.download(kind, this.state());
+        return {name, note, blob: blob ?? await (await fetch(url, {cache: "no-store"})).blob()};
       }
       if (kind === "csv") return {name: `${stem}_measurements.csv`, blob: new Blob(["\ufeff", this.#table()], {type: "text/csv"})};
       if (kind === "png") return {name: `${stem}_depth.png`, blob: await png16(scene.shrunk(Infinity))};
@@ -888,7 +888,7 @@ window.DepthViewer = (() => {
         }
         const stem = (this.#scene.name || "photo").replace(/\.[^.]*$/, "");
         await handOver(kind === "zip" ? {name: `${stem}.zip`, blob: await zip(made)} : made[0]);
-        progress.textContent = "";
+        progress.textContent = made.map(({note}) => note).filter(Boolean).join(" ");
       } catch (error) {
         progress.textContent = error.message;
       }
