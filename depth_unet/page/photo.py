@@ -12,6 +12,7 @@ from PIL import Image
 from depth_unet.page.arrival import ARRIVAL, EXAMPLES, arrival_of
 from depth_unet.page.components import PRIVATE, QUIET
 from depth_unet.page.notices import GONE, note
+from depth_unet.page.upload import upload_controls
 from depth_unet.page.viewer import doubt_of, purpose, shown, take_away, viewer_component
 from depth_unet.page.visits import Record, Visits
 
@@ -41,7 +42,9 @@ def photo_view(visits: Visits) -> None:
             label="Examples",
         )
     notice = gr.HTML("", label="What happens")
-    viewer = viewer_component(result(ARRIVAL, first, CAPTIONS[ARRIVAL.stem]))
+    arrival = result(ARRIVAL, first, CAPTIONS[ARRIVAL.stem])
+    viewer = viewer_component(arrival)
+    remove = upload_controls(visits.page, source)
     answer = gr.HTML(None, html_template=" ", js_on_load="watch('value', () => depthPage.answer(props.value))")
 
     def take(path: Path, last: Record | None, caption: str | None = None) -> tuple[Any, ...]:
@@ -69,8 +72,10 @@ def photo_view(visits: Visits) -> None:
 
     run = {"outputs": [record, viewer, notice], "concurrency_id": "model", "show_progress_on": notice, **PRIVATE}
     # Without preprocessing the file arrives as it was sent.
-    source.upload(take_photo, [source, record], preprocess=False, trigger_mode="always_last", **run)
+    taken = source.upload(take_photo, [source, record], preprocess=False, trigger_mode="always_last", **run)
+    taken.success(None, js="() => depthPage.show('#viewer')", **PRIVATE)
     examples.choose(take_example, record, trigger_mode="always_last", **run)
+    remove.click(lambda: (None, None, arrival, ""), None, [source, record, viewer, notice], **QUIET)
     written = viewer.take(write, record, answer, concurrency_id="files", concurrency_limit=2, **QUIET)
     written.failure(None, js="() => depthPage.answer({refused: 'The server could not write this file.'})", **QUIET)
 

@@ -18,16 +18,22 @@ try:
     import gradio as gr
 except ImportError as error:
     raise ImportError(f'the page needs {error.name}: pip install "depth_unet[page]"') from error
+from gradio.utils import get_function_description
+from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from depth_unet.hub import forbids_commercial_use
+from depth_unet.images import MAX_PIXELS
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
+from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, Head
 from depth_unet.page.live import live_view
 from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
-from depth_unet.page.video import video_view
+from depth_unet.page.upload import upload_script
+from depth_unet.page.video import MOST_FRAMES, video_view
 from depth_unet.page.viewer import viewer_head
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
@@ -36,7 +42,7 @@ FOLDER = Path(__file__).parent
 CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
 MOST_BYTES = 4e9  # of visitors' files; beyond them, or half of the free disk, the oldest are deleted
 MOST_WAITING = 32  # photos in the queue; further ones are refused
-LARGEST_FILE = "100mb"
+LARGEST_MEGABYTES = 100  # of an upload
 # gradio runs the ffmpeg program, where there is one, on what strangers send to these.
 NOT_OFFERED = ("/gradio_api/process_recording", "/gradio_api/process_recording/")
 GRACE = 2  # seconds for answers that are under way when the server ends
@@ -46,16 +52,26 @@ THEME = gr.themes.Default(
     neutral_hue="slate",
     font=["system-ui", "sans-serif"],  # of the system: the page requests nothing from other servers
     font_mono=["ui-monospace", "monospace"],
-).set(body_text_color_subdued="*neutral_600")  # gradio's own grey is too pale to read on white
+).set(  # gradio's own grey and teal are too pale to read on white, and so is white on them
+    body_text_color_subdued="*neutral_600",
+    color_accent="*primary_700",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_hover_dark="*primary_800",
+)
 
 
 class Page(gr.Blocks):
     """gradio's page, whose every error is a sentence without paths of the server."""
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse what gradio cannot take from a request."""
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuse what gradio cannot take from a request, and addresses, whose content it would fetch."""
         try:
-            return await super().preprocess_data(*args, **kwargs)
+            traverse(inputs, _refuse_address, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except gr.Error:
+            raise
         except Exception as error:  # gradio and pydantic raise anything here, with paths in it
             raise _refusal(error) from None
 
@@ -72,6 +88,25 @@ class Page(gr.Blocks):
                 raise gr.Error("The server failed at this request.", print_exception=False) from None
             raise _refusal(error) from None  # in gradio alone: the page never sends what fails there
 
+    def get_api_info(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What the page about the endpoints and gradio_client show: with the texts of the functions' docstrings."""
+        info = super().get_api_info(*args, **kwargs)
+        for function in self.fns.values():
+            if endpoint := info["named_endpoints"].get(f"/{function.api_name}"):
+                _, texts, returned = get_function_description(function.fn)
+                for parameter in endpoint["parameters"]:
+                    name = parameter["label"] = parameter["parameter_name"]
+                    parameter["python_type"]["description"] = texts[name][0].upper() + texts[name][1:]
+                for value, label in zip(endpoint["returns"], returned, strict=True):
+                    value["label"] = label
+        return info
+
+
+def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
+    if is_http_url_like(file["path"]):
+        raise gr.Error("The photo must be uploaded: this server fetches no addresses.", print_exception=False)
+    return file
+
 
 def _refusal(error: Exception) -> gr.Error:
     logging.getLogger(__name__).info("refused: %s", error)
@@ -81,21 +116,32 @@ def _refusal(error: Exception) -> gr.Error:
 
 def build(model: Predictor) -> Page:
     """The page for one model, not yet served; `serve` deletes the files of its visitors."""
-    with Page(title="Depth from one photo") as page:
+    model.check_metric()
+    with Page(title=TITLE) as page:
         page.visits = Visits(model, page)
-        model.check_metric()
-        gr.Markdown("# Depth from one photo\nOne picture in, the distance of everything in it out: in metres.")
+        gr.Markdown(f"# {TITLE}\n{DESCRIPTION}")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
-            for title, view in tabs.items():
-                with gr.Tab(title):
+            for (title, view), name in zip(tabs.items(), ("photo", "photos", "clip", "live"), strict=True):
+                with gr.Tab(title, elem_id=f"{name}-tab"):
                     view(page.visits)
-        at = f", revision {model.revision}" if model.revision else ""
-        forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
-        gr.Markdown(f"Model: {model.name}{at}; licence of its weights: {model.licence}{forbidden}.")
+        gr.Markdown(conditions(model))
         endpoints(page.visits)
     # Serialised: concurrent predictions only slow each other down.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
+
+
+def conditions(model: Predictor) -> str:
+    """What a visitor should know before sending anything, as Markdown: limits, how long files are kept, the model."""
+    interval, age = CLEAN_UP
+    revision = f", revision {model.revision}" if model.revision else ""
+    forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
+    return (
+        f"**Limits:** files of at most {LARGEST_MEGABYTES} MB; photos of at most {MAX_PIXELS / 1e6:g} megapixels; of a "
+        f"clip at most {MOST_FRAMES} frames, taken over its whole length; {MOST_WAITING} requests in the queue. "
+        f"**Your files** are deleted from this server after {age / 60:g} to {(age + interval) / 60:g} minutes, and when "
+        f"it ends. **Model:** {model.name}{revision}; licence of its weights: {model.licence}{forbidden}."
+    )
 
 
 def check_proxy(root_path: str) -> None:
@@ -161,6 +207,8 @@ def serve(
     refused = [
         Route(path, lambda _: JSONResponse({"detail": "Not Found"}, 404), methods=["POST"]) for path in NOT_OFFERED
     ]
+    if not mcp:  # gradio's page about the endpoints asks for this; browsers report 404 as an error
+        refused.append(Route("/gradio_api/mcp/schema", lambda _: JSONResponse({"detail": "start with --mcp"}, 300)))
     health = {"status": "ok", "model": model.name, "revision": model.revision}
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
@@ -178,12 +226,16 @@ def serve(
                 ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
-                head=viewer_head() + f"<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
-                max_file_size=LARGEST_FILE,
+                head=f"{viewer_head()}{upload_script(age)}<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
+                max_file_size=f"{LARGEST_MEGABYTES}mb",
                 footer_links=["api", "settings"],
                 share=False,
                 mcp_server=mcp,
-                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health)), *refused]},
+                favicon_path=ICON,
+                app_kwargs={
+                    "routes": [Route("/health", lambda request: JSONResponse(health)), *PICTURES, *refused],
+                    "middleware": [Middleware(Head)],
+                },
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):

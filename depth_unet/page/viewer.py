@@ -11,7 +11,7 @@ from PIL import Image
 
 from depth_unet.camera import Camera
 from depth_unet.files import MILLIMETRES_MAX, encode_png, png_step, write_atomically
-from depth_unet.page.api import chosen, number
+from depth_unet.page.api import chosen, number, optional
 from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST
 from depth_unet.page.visits import Record
 from depth_unet.prediction import Prediction
@@ -65,7 +65,7 @@ def pack(prediction: Prediction) -> np.ndarray:
     steps = np.where(known, depth, 0) / png_step(depth)
     steps = np.where(known, steps.round().clip(1, MILLIMETRES_MAX), 0).astype(np.uint16)
     doubt = np.zeros(depth.shape)
-    if (uncertainty := getattr(prediction, 'uncertainty', None)) is not None:
+    if (uncertainty := getattr(prediction, "uncertainty", None)) is not None:
         doubt = 1 + np.log(np.maximum(uncertainty, LEAST) / LEAST) / math.log(RATIO)
     return np.stack([steps >> 8, steps & 255, doubt.round().clip(0, 255)], axis=-1).astype(np.uint8)
 
@@ -88,7 +88,7 @@ def shown(record: Record, note: str | None) -> dict[str, Any]:
     prediction = whole.shrink(SHOWN_LONGEST)
     png = encode_png(pack(prediction), prediction.about())
     write_atomically(record.path("view.png"), lambda file: file.writelines(png))
-    uncertain = getattr(prediction, 'uncertainty', None) is not None
+    uncertain = getattr(prediction, "uncertainty", None) is not None
     return {
         "photo": handed(record.path("photo.jpg")),
         "depth": handed(record.path("view.png")),
@@ -161,15 +161,13 @@ class Look(NamedTuple):
         state = state if isinstance(state, dict) else {}
         sent = state.get("print") if isinstance(state.get("print"), dict) else {}
         relief = {name: number(sent.get(name), name, *limits) for name, limits in RELIEF.items()}
-        for side in ("near", "far"):
-            relief[side] = None if sent.get(side) is None else number(sent[side], side, 0, MOST_METRES)
-        fov = state.get("fov")
+        relief |= {side: optional(sent.get(side), side, 0, MOST_METRES) for side in ("near", "far")}
         return cls(
-            chosen(state.get("cmap"), COLOUR_MAPS),
+            chosen(state.get("cmap"), "the colours", COLOUR_MAPS),
             number(state.get("near"), "near", -MOST_METRES, MOST_METRES),
             number(state.get("far"), "far", -MOST_METRES, MOST_METRES),
             number(state.get("blend"), "blend", 0, 1),
-            None if fov is None else number(fov, "the field of view", 1, 179),
+            optional(state.get("fov"), "the field of view", 1, 179),
             number(state.get("calibration"), "calibration", 1 / MOST_SCALE, MOST_SCALE),
             {**relief, "invert": sent.get("invert") is True},
         )
@@ -199,7 +197,7 @@ def take_away(record: Record, kind: Any, state: Any) -> dict[str, Any]:
     Raises:
         ValueError: the kind or the state makes no sense, or the file cannot hold such a map.
     """
-    kind, look = chosen(kind, KINDS), Look.of(state)
+    kind, look = chosen(kind, "kind", KINDS), Look.of(state)
     prediction = look.seen(record.prediction)
     path = record.folder / "taken" / f"{record.stem}{'_depth' if kind in ('png', 'npy') else ''}.{kind}"
     path.parent.mkdir(exist_ok=True)

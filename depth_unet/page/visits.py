@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import os
 import shutil
 import tempfile
 import threading
@@ -148,12 +149,17 @@ class Visits:
         save_picture(photo, record.path("photo.jpg"))
         return record
 
-    def place(self, name: str, *request: Any) -> str:
-        """The path for the answer to a request; the same request has the same path, so repeating it takes no space."""
-        self.make_room()
+    def answer(self, name: str, write: Callable[[Path], Any], *request: Any) -> gr.FileData:
+        """The file that answers a request of a program; the same request again finds it and takes no more space."""
         folder = self.cache / hashlib.sha256(repr(request).encode("utf-8", "surrogatepass")).hexdigest()[:40]
-        folder.mkdir(exist_ok=True)
-        return str(folder / name)
+        path = folder / name
+        if path.exists():
+            os.utime(path)  # it is as young as the request, for those who delete old files
+        else:
+            self.make_room()
+            folder.mkdir(exist_ok=True)
+            write(path)
+        return gr.FileData(path=str(path), orig_name=name)
 
     def new_file(self, name: str) -> str:
         """A path for a file, in a folder of its own."""
