@@ -143,12 +143,12 @@ def encode_png(pixels: np.ndarray, about: dict[str, Any], palette: bytes | None 
     always a good one.
 
     Args:
-        pixels: (H, W), big-endian uint16 grey, or uint8 indices into the palette.
+        pixels: (H, W), big-endian uint16 grey, or uint8 indices into the palette; or (H, W, 3) uint8 colours.
         about: for JSON.
         palette: RGB bytes.
     """
-    height, width = pixels.shape
-    depth_and_type = (16, 0) if palette is None else (8, 3)
+    height, width = pixels.shape[:2]
+    depth_and_type = (8, 2) if pixels.ndim == 3 else (16, 0) if palette is None else (8, 3)
     yield b"\x89PNG\r\n\x1a\n"
     yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *depth_and_type, 0, 0, 0))
     if palette is not None:

@@ -206,6 +206,8 @@ class Prediction:
         relief_mm: float | None = None,
         base_mm: float = 2.0,
         smoothing_mm: float = 0.0,
+        frame_mm: float = 0.0,
+        invert: bool = False,
         warn: bool = True,
     ) -> Path:
         """Write the depth map in the format of the suffix; after an error an older file is unchanged.
@@ -227,6 +229,8 @@ class Prediction:
             relief_mm: height of the relief above its base; by default a fifth of the longer side.
             base_mm: thickness below the lowest point of the relief.
             smoothing_mm: standard deviation of a Gaussian that smooths the relief; 0 for none.
+            frame_mm: width of a frame around the relief, within its longer side; 0 for none.
+            invert: the farthest point of the relief is the highest, as in a lithophane.
             warn: warn of what the format cannot hold, see `lost`.
 
         Returns:
@@ -250,7 +254,9 @@ class Prediction:
 
             smaller = self.shrink(_checked_longest(_LONGEST[suffix] if longest is None else longest))
             if suffix in (".stl", ".3mf"):
-                solid = mesh.relief(smaller.depth, size_mm, relief_mm, base_mm, near, far, smoothing_mm)
+                solid = mesh.relief(
+                    smaller.depth, size_mm, relief_mm, base_mm, near, far, smoothing_mm, frame_mm, invert
+                )
             else:
                 smaller = smaller._cut(near, far)
                 image = image or self.image or smaller.colorize(scale_bar=False)

@@ -34,6 +34,7 @@ from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
 from depth_unet.page.upload import upload_script
 from depth_unet.page.video import MOST_FRAMES, video_view
+from depth_unet.page.viewer import viewer_head
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
 
@@ -126,7 +127,6 @@ def build(model: Predictor) -> Page:
                     view(page.visits)
         gr.Markdown(conditions(model))
         endpoints(page.visits)
-        page.load(None, js="() => depthPage.describe()")
     # Serialised: concurrent predictions only slow each other down.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
 
@@ -226,7 +226,7 @@ def serve(
                 ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
-                head=f"{upload_script(age)}<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
+                head=f"{viewer_head()}{upload_script(age)}<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
                 max_file_size=f"{LARGEST_MEGABYTES}mb",
                 footer_links=["api", "settings"],
                 share=False,

@@ -23,7 +23,6 @@ from depth_unet.prediction import Prediction
 from depth_unet.predictor import Predictor
 
 KEPT_LONGEST = 4096  # pixels of the depth maps that the page keeps; the endpoints for programs return all pixels
-SHOWN_AGAIN = 8  # pictures of one photo that are kept: browsers may still load earlier ones
 FRAME_CHARACTERS, FRAME_PIXELS = 10_000_000, 8_300_000  # at most, of a webcam's picture
 FRAME_FORMATS = ("JPEG", "PNG", "WEBP")
 
@@ -44,15 +43,6 @@ class Record(NamedTuple):
     def path(self, ending: str) -> str:
         """One of its files."""
         return str(self.folder / f"{self.stem}_{ending}")
-
-    def new_picture(self, ending: str) -> str:
-        """A path that no earlier picture had: the browser would show its cached picture."""
-        places = sorted(
-            (path for path in self.folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
-        )
-        for place in places[: -SHOWN_AGAIN + 1]:
-            shutil.rmtree(place, ignore_errors=True)
-        return str(Path(tempfile.mkdtemp(dir=self.folder)) / f"{self.stem}_{ending}")
 
     @property
     def prediction(self) -> Prediction:
