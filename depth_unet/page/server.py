@@ -139,8 +139,8 @@ def conditions(model: Predictor) -> str:
     return (
         f"**Limits:** files of at most {LARGEST_MEGABYTES} MB; photos of at most {MAX_PIXELS / 1e6:g} megapixels; of a "
         f"clip at most {MOST_FRAMES} frames, taken over its whole length; {MOST_WAITING} requests in the queue. "
-        f"**Your files** are deleted from this server after {age / 60:g} to {(age + interval) / 60:g} minutes, and when "
-        f"it ends. **Model:** {model.name}{revision}; licence of its weights: {model.licence}{forbidden}."
+        f"**Your files** are deleted from this server after {age / 60:g} to {(age + interval) / 60:g} minutes, and "
+        f"when it ends. **Model:** {model.name}{revision}; licence of its weights: {model.licence}{forbidden}."
     )
 
 
