@@ -78,7 +78,7 @@ def main() -> None:
     best = once("large", ["--model", str(best)], STAGES["large"])
     begin = options.runs / "begin"
     torch.manual_seed(HEAD_SEED)
-    DepthUNet.from_pretrained(best).with_another_head(BINS).save_pretrained(begin)
+    DepthUNet.from_pretrained(best).with_config(depth_bins=BINS).save_pretrained(begin)
     members = [once(name, ["--model", str(begin)], choices) for name, choices in AVERAGED.items()]
     shipped = RunFolder(options.runs)
     average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(shipped.best, half=True)

@@ -25,8 +25,10 @@ def arrival_of(model: Predictor) -> Prediction:
         if about.pop("sha256") != model.sha256:
             return model.predict(ARRIVAL)
         depth, uncertainty = unpack(np.asarray(image), about.pop("step"))
-    known = {name: about[name] for name in ("model", "revision", "camera_from", "licence", "metres_follow_lens")}
-    return Prediction(depth, Camera.from_dict(about["camera"]), name=about["photo"], **known)
+    names = ("model", "revision", "camera_from", "licence", "metres_follow_lens", "photo_error", "pixel_error")
+    known = {name: about[name] for name in names}
+    camera = Camera.from_dict(about["camera"])
+    return Prediction(depth, camera, name=about["photo"], uncertainty=uncertainty, **known)
 
 
 def main() -> None:

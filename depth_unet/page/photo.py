@@ -11,10 +11,11 @@ from PIL import Image
 
 from depth_unet.page.arrival import ARRIVAL, EXAMPLES, arrival_of
 from depth_unet.page.components import PRIVATE, QUIET
-from depth_unet.page.notices import GONE, note
+from depth_unet.page.notices import GONE, note, refusals
 from depth_unet.page.upload import upload_controls
 from depth_unet.page.viewer import doubt_of, purpose, shown, take_away, viewer_component
 from depth_unet.page.visits import Record, Visits
+from depth_unet.prediction import Prediction
 
 CAPTIONS: dict[str, str] = json.loads((EXAMPLES / "captions.json").read_text("utf-8"))
 THUMBNAIL = (160, 120)  # pixels
@@ -23,12 +24,13 @@ THUMBNAIL = (160, 120)  # pixels
 def photo_view(visits: Visits) -> None:
     """Build the tab."""
 
-    def result(photo: Path, record: Record, caption: str | None = None) -> dict[str, Any]:
-        doubt = doubt_of(record.prediction, visits.model)
-        about = {"example": photo.stem, "caption": caption} if caption else {}
-        return {**shown(record, doubt), **about}
+    def result(prediction: Prediction, photo: Path, last: Record | None) -> tuple[Record, dict[str, Any]]:
+        known = visits.keep(prediction, photo, last)
+        value = shown(known, prediction, doubt_of(prediction, visits.model))
+        is_example = photo.parent == EXAMPLES
+        return known, {**value, "example": photo.stem, "caption": CAPTIONS[photo.stem]} if is_example else value
 
-    first = visits.keep(arrival_of(visits.model), ARRIVAL, None)
+    first, arrival = result(arrival_of(visits.model), ARRIVAL, None)
     record = gr.State(None)
     gr.HTML(note(purpose(visits.model)), label="Purpose")
     with gr.Row(elem_classes="choose", equal_height=True):
@@ -42,25 +44,24 @@ def photo_view(visits: Visits) -> None:
             label="Examples",
         )
     notice = gr.HTML("", label="What happens")
-    arrival = result(ARRIVAL, first, CAPTIONS[ARRIVAL.stem])
     viewer = viewer_component(arrival)
     remove = upload_controls(visits.page, source)
     answer = gr.HTML(None, html_template=" ", js_on_load="watch('value', () => depthPage.answer(props.value))")
 
-    def take(path: Path, last: Record | None, caption: str | None = None) -> tuple[Any, ...]:
+    def take(photo: Path, last: Record | None) -> tuple[Any, ...]:
         try:
-            known = visits.keep(visits.predict(path), path, last)
-            return known, result(path, known, caption), ""
+            return *result(visits.predict(photo), photo, last), ""
         except (FileNotFoundError, ValueError) as error:  # the picture before it stays
             sentence = GONE if isinstance(error, FileNotFoundError) else str(error)
             return gr.skip(), gr.skip(), note(sentence, "alert")
 
+    @refusals()
     def take_photo(photo: dict[str, Any] | None, last: Record | None) -> tuple[Any, ...]:
         return take(visits.received(photo), last) if photo else (gr.skip(), gr.skip(), "")
 
     def take_example(last: Record | None, click: gr.EventData) -> tuple[Any, ...]:
         name = next((name for name in CAPTIONS if name == click.name), ARRIVAL.stem)
-        return take(EXAMPLES / f"{name}.jpg", last, CAPTIONS[name])
+        return take(EXAMPLES / f"{name}.jpg", last)
 
     def write(known: Record | None, asked: gr.EventData) -> dict[str, Any]:
         try:

@@ -57,7 +57,7 @@ window.DepthScene = (() => {
   // A depth map with its camera: what `Prediction` is in Python, with the same geometry.
   class Scene {
     constructor(given) {
-      Object.assign(this, given, {scale: 1, calibration: given.calibration ?? 1, fov: null, earlier: []});
+      Object.assign(this, {photoError: 0, pixelError: 1}, given, {scale: 1, calibration: given.calibration ?? 1, fov: null, earlier: []});
       this.photoSize ??= {width: this.width, height: this.height};
       this.first = {camera: this.camera, cameraFrom: this.cameraFrom};
       let farthest = 0;
@@ -130,17 +130,19 @@ window.DepthScene = (() => {
       return length(sides.slice(1).reduce((sum, side, index) => add(sum, cross(sides[index], side)), [0, 0, 0])) / 2;
     }
 
-    // {value, doubt}: the doubts of the points are taken as independent of each other.
+    // {value, doubt}, as `Prediction.length_uncertainty`: what all pixels share, and what each point has of its own.
     measured(kind, points) {
-      const value = this.plain(kind, points);
+      const value = this.plain(kind, points), shared = this.calibration === 1, small = 1e-4;
       if (!this.uncertainty) return {value, doubt: null};
-      const changes = points.map(([x, y], index) => {
+      const sigmas = points.map(([x, y]) => this.uncertainty[y * this.width + x]);
+      if (kind === "point" && shared) return {value, doubt: value * sigmas[0]};
+      const parts = sigmas.map((sigma, index) => {
         if (kind === "area" && index) return 0; // one plane, one doubt
         const factors = [1, 1, 1, 1];
-        factors[index] += this.uncertainty[y * this.width + x];
-        return this.plain(kind, points, factors) - value;
+        factors[index] += small;
+        return this.pixelError * sigma * (this.plain(kind, points, factors) - value) / small;
       });
-      return {value, doubt: length(changes)};
+      return {value, doubt: Math.hypot(this.photoError * value * (kind === "area" ? 2 : 1) * shared, ...parts)};
     }
 
     get fovDeg() {

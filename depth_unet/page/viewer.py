@@ -65,8 +65,8 @@ def pack(prediction: Prediction) -> np.ndarray:
     steps = np.where(known, depth, 0) / png_step(depth)
     steps = np.where(known, steps.round().clip(1, MILLIMETRES_MAX), 0).astype(np.uint16)
     doubt = np.zeros(depth.shape)
-    if (uncertainty := getattr(prediction, "uncertainty", None)) is not None:
-        doubt = 1 + np.log(np.maximum(uncertainty, LEAST) / LEAST) / math.log(RATIO)
+    if prediction.uncertainty is not None:
+        doubt = 1 + np.log(np.maximum(prediction.uncertainty, LEAST) / LEAST) / math.log(RATIO)
     return np.stack([steps >> 8, steps & 255, doubt.round().clip(0, 255)], axis=-1).astype(np.uint8)
 
 
@@ -77,24 +77,26 @@ def unpack(packed: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray | No
     return depth, doubt
 
 
-def shown(record: Record, note: str | None) -> dict[str, Any]:
+def shown(record: Record, whole: Prediction, note: str | None) -> dict[str, Any]:
     """What the browser's viewer shows: see `show` in viewer.js.
 
     Args:
         record: of the visitor; the depth is written into its folder.
+        whole: what was predicted.
         note: a warning about the result, or None.
     """
-    whole = record.prediction
     prediction = whole.shrink(SHOWN_LONGEST)
     png = encode_png(pack(prediction), prediction.about())
     write_atomically(record.path("view.png"), lambda file: file.writelines(png))
-    uncertain = getattr(prediction, "uncertainty", None) is not None
+    uncertain = prediction.uncertainty is not None
     return {
         "photo": handed(record.path("photo.jpg")),
         "depth": handed(record.path("view.png")),
         "step": png_step(prediction.depth),
         "least": LEAST if uncertain else 0,
         "ratio": RATIO,
+        "photoError": prediction.photo_error,
+        "pixelError": prediction.pixel_error,
         "width": prediction.camera.width,
         "height": prediction.camera.height,
         "photoSize": {"width": whole.camera.width, "height": whole.camera.height},
