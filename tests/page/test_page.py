@@ -238,7 +238,9 @@ def test_measure(client: Client, model: DepthUNet, photo: Path):
     expected = model.predict(photo)
     assert measure([[20, 30]])["metres"] == pytest.approx(expected.distance(20, 30))
     between = expected.distance_between((20, 30), (100, 60))
-    assert measure([[20, 30], [100, 60]])["metres"] == pytest.approx(between)
+    both = [[20, 30], [100, 60]]
+    assert measure(both)["metres"] == pytest.approx(between)
+    assert measure(both)["uncertainty_metres"] == pytest.approx(expected.length_uncertainty(both))
     known = {"true_metres": 2.0, "true_points": [[20, 30], [100, 60]]}
     true = measure([[20, 30]], **known)
     assert true["metres"] == pytest.approx(expected.distance(20, 30) * 2 / between)
