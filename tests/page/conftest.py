@@ -1,5 +1,6 @@
 """Headless Chromium against a real server."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -36,21 +37,21 @@ def browser() -> Iterator["Browser"]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: "Browser", server: tuple[str, DepthUNet]) -> Iterator["Page"]:
-    """The page on a phone; whatever the test does, it may speak to its own server only and log no error."""
+@contextlib.contextmanager
+def opened(browser: "Browser", url: str) -> Iterator["Page"]:
+    """The page on a phone; whatever a test does, it may speak to its own server only and log no error."""
     from playwright.sync_api import expect
 
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    context.set_default_timeout(PATIENCE * 1000 / 2)
-    expect.set_options(timeout=PATIENCE * 1000 / 2)
+    context.set_default_timeout(PATIENCE * 1000)
+    expect.set_options(timeout=PATIENCE * 1000)
     page = context.new_page()
-    strangers, errors, refused = [], [], []
-    page.on("request", lambda r: r.url.startswith((server[0], "blob:", "data:")) or strangers.append(r.url))
-    page.on("response", lambda r: r.status >= 400 and refused.append(r.url))
+    strangers, errors = [], []
+    page.on("request", lambda r: r.url.startswith((url, "blob:", "data:")) or strangers.append(r.url))
+    page.on("response", lambda r: r.status >= 400 and errors.append(f"{r.status} {r.url}"))
     page.on("console", lambda m: m.type == "error" and errors.append(m.text))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(server[0])
+    page.goto(url)
     page.locator("#photo input[type=file]").wait_for(state="attached")
     # Gradio notes that a page was left, for another address, before its first question was answered.
     forgiven = ["AbortError", "Connection errored out"]
@@ -58,4 +59,18 @@ def page(browser: "Browser", server: tuple[str, DepthUNet]) -> Iterator["Page"]:
     yield page
     context.close()
     assert strangers == []
-    assert [error for error in [*errors, *refused] if not any(noise in error for noise in forgiven)] == []
+    assert [error for error in errors if not any(noise in error for noise in forgiven)] == []
+
+
+@pytest.fixture
+def page(browser: "Browser", server: tuple[str, DepthUNet]) -> Iterator["Page"]:
+    """The page, opened for one test."""
+    with opened(browser, server[0]) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def lasting_page(browser: "Browser", server: tuple[str, DepthUNet]) -> Iterator["Page"]:
+    """The page, opened once for all tests of a file that leave it as they found it."""
+    with opened(browser, server[0]) as page:
+        yield page

@@ -74,32 +74,30 @@ MADE: dict[str, dict] = {
 }
 
 
-def large(path: Path, size: tuple[int, int] = (4000, 3000), **more: bytes) -> Path:
+def large(path: Path, size: tuple[int, int] = (3200, 2400), **more: bytes) -> Path:
     with Image.open(EXAMPLES / "living_room.jpg") as image:
         image.convert("RGB").resize(size).save(path, quality=90, **more)
     return path
 
 
 def sent(page: "playwright.Page", choose: Callable[[], None]) -> tuple[str, bytes]:
-    """Name and content of the file that travels to the server."""
-    with page.expect_request("**/gradio_api/upload*") as request:
+    """Name and content of the file that has travelled to the server, which is on this machine."""
+    with page.expect_response(lambda answer: "/gradio_api/upload?" in answer.url) as answer:
         choose()
-    body = request.value.post_data_buffer
-    head, _, rest = body.partition(b"\r\n\r\n")
-    name = head.decode().partition('filename="')[2].partition('"')[0]
-    return name, rest[: rest.rindex(b"\r\n--")]
+    path = Path(answer.value.json()[0])
+    return path.name, path.read_bytes()
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_a_smaller_photo_has_the_same_camera_and_depth(
     name: str,
-    page: "playwright.Page",
+    lasting_page: "playwright.Page",
     server: tuple[str, DepthUNet],
     tmp_path: Path,
 ):
     path = large(tmp_path / "room.jpg", **MADE[name])
 
-    sent_name, content = sent(page, lambda: page.set_input_files(FILE, path))
+    sent_name, content = sent(lasting_page, lambda: lasting_page.set_input_files(FILE, path))
 
     assert sent_name == "room.jpg"
     original, arrived = server[1].predict(path), server[1].predict(content)
@@ -128,17 +126,21 @@ def test_the_made_photos_have_the_cameras_that_they_should(server: tuple[str, De
     assert server[1].predict(path).camera == Camera.from_focal_35mm(400, 300, 28)
 
 
-def test_full_size_small_photos_and_other_formats_travel_as_they_are(page: "playwright.Page", tmp_path: Path):
+def test_full_size_small_photos_and_other_formats_travel_as_they_are(lasting_page: "playwright.Page", tmp_path: Path):
     pytest.importorskip("pillow_heif").register_heif_opener()
     small = large(tmp_path / "small.jpg", (640, 480), exif=film(6))
     heic, png = tmp_path / "phone.HEIC", large(tmp_path / "screen.png", (2700, 300))
     with Image.open(small) as image:
         image.save(heic, format="HEIF")
     for path in (small, heic, png):
-        assert sent(page, lambda path=path: page.set_input_files(FILE, path)) == (path.name, path.read_bytes())
+        assert sent(lasting_page, lambda path=path: lasting_page.set_input_files(FILE, path)) == (
+            path.name,
+            path.read_bytes(),
+        )
     full = large(tmp_path / "full.jpg")
-    page.get_by_label("full size").check()
-    assert sent(page, lambda: page.set_input_files(FILE, full)) == (full.name, full.read_bytes())
+    lasting_page.get_by_label("full size").check()
+    assert sent(lasting_page, lambda: lasting_page.set_input_files(FILE, full)) == (full.name, full.read_bytes())
+    lasting_page.get_by_label("full size").uncheck()
 
 
 def given(page: "playwright.Page", event: str, path: Path, target: str = "body") -> None:
@@ -157,10 +159,10 @@ def given(page: "playwright.Page", event: str, path: Path, target: str = "body")
 
 
 @pytest.mark.parametrize("event", ["paste", "drop"])
-def test_pasted_and_dropped_anywhere(event: str, page: "playwright.Page", tmp_path: Path):
+def test_pasted_and_dropped_anywhere(event: str, lasting_page: "playwright.Page", tmp_path: Path):
     path = large(tmp_path / "room.jpg")
     for target in ("body", "h1", "#viewer"):
-        name, content = sent(page, lambda target=target: given(page, event, path, target))
+        name, content = sent(lasting_page, lambda target=target: given(lasting_page, event, path, target))
         assert name == "room.jpg" and len(content) < path.stat().st_size
 
 
