@@ -72,7 +72,7 @@ def endpoints(visits: Visits) -> None:
             true_points: the one or two pixels of that known length.
 
         Returns:
-            metres, and calibration, the factor by which the known length changed the model's metres.
+            metres; uncertainty_metres, one standard deviation or None; calibration, the factor on the model's metres.
         """
         measured, fov_deg = pixels(points, "points"), angle(horizontal_fov_deg)
         if (true_metres is None) != (true_points is None):
@@ -82,7 +82,11 @@ def endpoints(visits: Visits) -> None:
         prediction = visits.predict(visits.received(photo), fov_deg)
         if true_metres is not None:
             prediction = prediction.calibrate_length(*true)
-        return {"metres": prediction.length(measured), "calibration": prediction.calibration}
+        return {
+            "metres": prediction.length(measured),
+            "uncertainty_metres": prediction.length_uncertainty(measured),
+            "calibration": prediction.calibration,
+        }
 
     @refusals()
     def solid(
@@ -120,7 +124,7 @@ def endpoints(visits: Visits) -> None:
             "relief_mm": optional(relief_mm, "relief_mm", 0.01, MOST_MM),
             "base_mm": number(base_mm, "base_mm", 0.01, MOST_MM),
             "near": optional(near, "near", 0, MOST_METRES),
-            "far": optional(far, "far", 0, MOST_METRES),
+            "far": optional(far, "far", 0.001, MOST_METRES),
             "smoothing_mm": number(smoothing_mm, "smoothing_mm", 0, size_mm),
         }
         file = visits.received(photo)

@@ -20,7 +20,7 @@ STORED = EXAMPLES / "living_room.png"  # as the viewer gets it; its text holds t
 
 def arrival_of(model: Predictor) -> Prediction:
     """The prediction of `ARRIVAL`: the stored one if these weights made it, else computed."""
-    with Image.open(STORED) as image:
+    with Image.open(STORED, formats=("PNG",)) as image:
         about = json.loads(image.text["depth"])
         if about.pop("sha256") != model.sha256:
             return model.predict(ARRIVAL)

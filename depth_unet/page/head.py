@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FOLDER = Path(__file__).parent
 TITLE = "Depth from one photo"
 DESCRIPTION = "One picture in, the distance of everything in it out: in metres."
-ICON, PREVIEW = FOLDER / "icon.svg", FOLDER / "preview.jpg"
-PICTURES = [Route(f"/{path.name}", lambda _, path=path: FileResponse(path)) for path in (ICON, PREVIEW)]
+ICON = FOLDER / "icon.svg"
+PICTURES = [Route(f"/{p.name}", lambda _, p=p: FileResponse(p)) for p in (ICON, FOLDER / "preview.jpg")]
 GRADIOS_OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 
 
@@ -53,13 +53,8 @@ def with_own_head(page: str, address: str) -> str:
         page: as gradio writes it.
         address: of the page, without a slash at its end; messengers need the preview picture's whole address.
     """
-    address = html.escape(address)
-    described = {"title": TITLE, "description": DESCRIPTION, "type": "website", "url": f"{address}/"}
-    described |= {"image": f"{address}/{PREVIEW.name}", "image:alt": "A photo and its depth in colours"}
-    own = [f"<title>{TITLE}</title>", f'<meta name="description" content="{DESCRIPTION}">']
-    own += [f'<link rel="icon" type="image/svg+xml" href="{ICON.name}">']
-    own += [f'<meta property="og:{name}" content="{content}">' for name, content in described.items()]
-    own += ['<meta name="twitter:card" content="summary_large_image">']
+    template = (FOLDER / "head.html").read_text("utf-8")
+    own = template.format(title=TITLE, description=DESCRIPTION, address=html.escape(address))
     # The manifest's address starts with a slash, which leads out of a page below a path.
     page = GRADIOS_OWN.sub("", page).replace('href="/manifest.json"', 'href="manifest.json"')
-    return page.replace("</head>", "".join(own) + "</head>", 1)
+    return page.replace("</head>", own + "</head>", 1)

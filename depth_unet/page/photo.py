@@ -83,7 +83,7 @@ def photo_view(visits: Visits) -> None:
 
 def thumbnail(name: str) -> str:
     """A small picture of an example as a data URL."""
-    with Image.open(EXAMPLES / f"{name}.jpg") as image:
+    with Image.open(EXAMPLES / f"{name}.jpg", formats=("JPEG",)) as image:
         image.thumbnail(THUMBNAIL)
         encoded = io.BytesIO()
         image.convert("RGB").save(encoded, "JPEG", quality=80)

@@ -1,6 +1,6 @@
 """The page as a whole, and its server."""
 
-import contextlib
+import argparse
 import logging
 import os
 import shutil
@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,85 +143,67 @@ def conditions(model: Predictor) -> str:
     )
 
 
-def check_proxy(root_path: str) -> None:
-    """Refuse a path below which no proxy can show the page.
+def check(options: argparse.Namespace) -> None:
+    """Refuse a path below which no proxy can show the page, and files with which no server can speak HTTPS.
 
-    Raises:
-        ValueError: it does not start with "/" and is no URL.
-    """
-    if root_path and not root_path.startswith(("/", "http://", "https://")):
-        raise ValueError(f"--root-path must start with / or be a URL, not {root_path!r}")
-
-
-def check_certificate(certificate: Path | None, key: Path | None) -> None:
-    """Refuse files with which no server can speak HTTPS.
+    Args:
+        options: of the command line.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a key alone, no certificate, or not its key.
+        ValueError: no path, a key alone, no certificate, or not its key.
     """
-    if key and not certificate:
+    if options.root_path and not options.root_path.startswith(("/", "http://", "https://")):
+        raise ValueError(f"--root-path must start with / or be a URL, not {options.root_path!r}")
+    if options.ssl_keyfile and not options.ssl_certfile:
         raise ValueError("--ssl-keyfile needs --ssl-certfile")
-    files = [file for file in (certificate, key) if file]
+    files = [file for file in (options.ssl_certfile, options.ssl_keyfile) if file]
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"there is no file {file}")
     try:
-        if certificate:
+        if files:
             # With an empty password, or OpenSSL would ask for it at the terminal.
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*files, password="")
     except ssl.SSLError:
         names = " and ".join(map(str, files))
         raise ValueError(f"{names}: not a certificate with its key, both as PEM and the key without password") from None
 
 
-def serve(
-    model: Predictor,
-    host: str,
-    port: int,
-    mcp: bool = False,
-    *,
-    root_path: str = "",
-    certificate: Path | None = None,
-    key: Path | None = None,
-) -> None:
+def serve(model: Predictor, options: argparse.Namespace) -> None:
     """Serve the page until interrupted or terminated, then delete the files of its visitors.
 
     Args:
         model: predicts.
-        host: address to listen at.
-        port: port to listen at.
-        mcp: serve the endpoints as MCP tools too.
-        root_path: path or URL below which a reverse proxy shows the page.
-        certificate: PEM file, for HTTPS.
-        key: PEM file of its private key; by default in the certificate's file.
+        options: of the command line, after `check`.
 
     Raises:
-        OSError: the port is taken, or there is no such address or file.
-        ValueError: `root_path` or the certificate cannot be used.
+        OSError: the port is taken, or there is no such address.
     """
-    check_proxy(root_path)
-    check_certificate(certificate, key)
     ended = threading.Event()
-    refused = [
-        Route(path, lambda _: JSONResponse({"detail": "Not Found"}, 404), methods=["POST"]) for path in NOT_OFFERED
-    ]
-    if not mcp:  # gradio's page about the endpoints asks for this; browsers report 404 as an error
-        refused.append(Route("/gradio_api/mcp/schema", lambda _: JSONResponse({"detail": "start with --mcp"}, 300)))
+    for number in (signal.SIGINT, signal.SIGTERM):  # a person or a service manager may send them more than once
+        signal.signal(number, lambda *_: ended.set())
     health = {"status": "ok", "model": model.name, "revision": model.revision}
-    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
-    with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
+    routes = [Route("/health", lambda _: JSONResponse(health)), *PICTURES]
+    routes += [Route(path, lambda _: JSONResponse({}, 404), methods=["POST"]) for path in NOT_OFFERED]
+    if not options.mcp:  # gradio's page about the endpoints asks for this; browsers report 404 as an error
+        routes.append(Route("/gradio_api/mcp/schema", lambda _: JSONResponse({"detail": "start with --mcp"}, 300)))
+    certificate, key = options.ssl_certfile, options.ssl_keyfile or options.ssl_certfile
+    with own_folder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where gradio puts uploads and its copies
+        if "gradio.mcp" in sys.modules:  # which has read the variable already
+            sys.modules["gradio.mcp"].DEFAULT_TEMP_DIR = str(folder)
         page = build(model)
         interval, age = CLEAN_UP
         keeper = Keeper(folder, age, min(MOST_BYTES, shutil.disk_usage(folder).free / 2))
         page.visits.make_room = keeper.sweep
         try:
             page.launch(
-                server_name=host,
-                server_port=port,
-                root_path=root_path,
+                server_name=options.host,
+                server_port=options.port,
+                root_path=options.root_path,
                 ssl_certfile=certificate and str(certificate),
-                ssl_keyfile=certificate and str(key or certificate),
+                ssl_keyfile=key and str(key),
                 ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
@@ -230,16 +211,13 @@ def serve(
                 max_file_size=f"{LARGEST_MEGABYTES}mb",
                 footer_links=["api", "settings"],
                 share=False,
-                mcp_server=mcp,
+                mcp_server=options.mcp,
                 favicon_path=ICON,
-                app_kwargs={
-                    "routes": [Route("/health", lambda request: JSONResponse(health)), *PICTURES, *refused],
-                    "middleware": [Middleware(Head)],
-                },
+                app_kwargs={"routes": routes, "middleware": [Middleware(Head)]},
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):
-            raise OSError(f"cannot listen at {host}:{port}; is another program there?") from None
+            raise OSError(f"cannot listen at {options.host}:{options.port}; is another program there?") from None
         with keeper.at_work(interval):
             while not ended.wait(0.2):  # with a timeout: Windows delivers Ctrl-C only in between
                 pass
@@ -248,29 +226,3 @@ def serve(
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         page.server.config.timeout_graceful_shutdown = GRACE
         page.close(verbose=False)
-
-
-@contextlib.contextmanager
-def _uploads_to(folder: Path) -> Iterator[None]:
-    """Let gradio put uploads and its copies there."""
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    if "gradio.mcp" in sys.modules:  # which has read the variable already
-        sys.modules["gradio.mcp"].DEFAULT_TEMP_DIR = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("GRADIO_TEMP_DIR")
-        if before is not None:
-            os.environ["GRADIO_TEMP_DIR"] = before
-
-
-@contextlib.contextmanager
-def _ending(ended: threading.Event) -> Iterator[None]:
-    """Set the event at Ctrl-C or when a service manager ends the server, which both may do more than once."""
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -52,7 +52,7 @@ class Record(NamedTuple):
     @property
     def photo(self) -> Image.Image:
         """The photo, at most `SHOWN_LONGEST` pixels long."""
-        with Image.open(self.path("photo.jpg")) as image:
+        with Image.open(self.path("photo.jpg"), formats=("JPEG",)) as image:
             return image.convert("RGB")
 
 
