@@ -17,7 +17,7 @@ from depth_unet.page.viewer import doubt_of, shown, take_away, viewer_component
 from depth_unet.page.visits import Record, Visits
 from depth_unet.prediction import Prediction
 
-CAPTIONS: dict[str, str] = json.loads((EXAMPLES / "captions.json").read_text("utf-8"))
+CAPTIONS: dict[str, dict[str, str]] = json.loads((EXAMPLES / "captions.json").read_text("utf-8"))
 THUMBNAIL = (160, 120)  # pixels
 
 
@@ -27,8 +27,9 @@ def photo_view(visits: Visits) -> None:
     def result(prediction: Prediction, photo: Path, last: Record | None) -> tuple[Record, dict[str, Any]]:
         known = visits.keep(prediction, photo, last)
         value = shown(known, prediction, doubt_of(prediction, visits.model))
-        is_example = photo.parent == EXAMPLES
-        return known, {**value, "example": photo.stem, "caption": CAPTIONS[photo.stem]} if is_example else value
+        if photo.parent == EXAMPLES:
+            value |= {"example": photo.stem, **CAPTIONS[photo.stem]}
+        return known, value
 
     first, arrival = result(arrival_of(visits.model), ARRIVAL, None)
     record = gr.State(None)
@@ -36,7 +37,7 @@ def photo_view(visits: Visits) -> None:
         with gr.Column(elem_id="photo", scale=1, min_width=200):
             source = gr.UploadButton("Choose a photo", file_types=["image"], variant="primary", size="md")
         examples = gr.HTML(
-            [{"name": name, "caption": caption, "thumbnail": thumbnail(name)} for name, caption in CAPTIONS.items()],
+            [{"name": name, "thumbnail": thumbnail(name), **about} for name, about in CAPTIONS.items()],
             html_template=EXAMPLE_BUTTONS,
             js_on_load="depthPage.examples(element, name => trigger('choose', {name}))",
             apply_default_css=False,

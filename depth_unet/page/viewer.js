@@ -115,7 +115,7 @@ window.DepthViewer = (() => {
           </div>
           <p class="dv-note" data-part="hint"></p>
           <ul class="dv-list" data-part="list" aria-label="Measurements"></ul>
-          <figure data-part="profile" hidden><canvas data-part="curve" width="600" height="200" role="img"></canvas>
+          <figure data-part="profile" hidden><canvas data-part="curve" width="600" height="150" role="img"></canvas>
             <figcaption>Depth along the line</figcaption></figure>
           <form data-part="calibrate" hidden>
             <h3>Is its true length known?</h3>
