@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from depth_unet.page.arrival import ARRIVAL, EXAMPLES, arrival_of
 from depth_unet.page.components import PRIVATE, QUIET
-from depth_unet.page.notices import GONE, note, refusals
+from depth_unet.page.notices import GONE, note
 from depth_unet.page.upload import upload_controls
 from depth_unet.page.viewer import doubt_of, shown, take_away, viewer_component
 from depth_unet.page.visits import Record, Visits
@@ -48,20 +49,20 @@ def photo_view(visits: Visits) -> None:
     remove = upload_controls(visits.page, source)
     answer = gr.HTML(None, html_template=" ", js_on_load="watch('value', () => depthPage.answer(props.value))")
 
-    def take(photo: Path, last: Record | None) -> tuple[Any, ...]:
+    def take(find: Callable[[], Path], last: Record | None) -> tuple[Any, ...]:
         try:
+            photo = find()
             return *result(visits.predict(photo), photo, last), ""
         except (FileNotFoundError, ValueError) as error:  # the picture before it stays
             sentence = GONE if isinstance(error, FileNotFoundError) else str(error)
             return gr.skip(), gr.skip(), note(sentence, "alert")
 
-    @refusals()
     def take_photo(photo: dict[str, Any] | None, last: Record | None) -> tuple[Any, ...]:
-        return take(visits.received(photo), last) if photo else (gr.skip(), gr.skip(), "")
+        return take(lambda: visits.received(photo), last) if photo else (gr.skip(), gr.skip(), "")
 
     def take_example(last: Record | None, click: gr.EventData) -> tuple[Any, ...]:
         name = next((name for name in CAPTIONS if name == told(click, "name")), ARRIVAL.stem)
-        return take(EXAMPLES / f"{name}.jpg", last)
+        return take(lambda: EXAMPLES / f"{name}.jpg", last)
 
     def write(known: Record | None, asked: gr.EventData) -> dict[str, Any]:
         ticket = told(asked, "ticket")
