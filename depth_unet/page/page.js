@@ -1,6 +1,7 @@
 // What joins gradio's page to the viewer.
 Object.assign((window.depthPage ??= {}), {
-  waiting: new Map(), // files that the server writes, by their number
+  tickets: 0,
+  waiting: new Map(), // files that the server writes, by their ticket
 
   // Show each new value of gradio's component, and hand the viewer the files that the server writes.
   view(element, props, watch, take) {
@@ -11,7 +12,7 @@ Object.assign((window.depthPage ??= {}), {
     const viewer = this.viewer = new DepthViewer(element.firstElementChild, {
       onChange: state => look ?? this.updateAddress(state, props.value?.example),
       download: (kind, state) => new Promise((resolve, reject) => {
-        const ticket = this.waiting.size + 1;
+        const ticket = ++this.tickets;
         this.waiting.set(ticket, {resolve, reject});
         take({ticket, kind, state});
       }),
@@ -39,11 +40,11 @@ Object.assign((window.depthPage ??= {}), {
 
   // The server's answer to `take`; without a ticket, to all that wait.
   answer(value) {
-    for (const [ticket, {resolve, reject}] of this.waiting) {
+    for (const [ticket, {resolve, reject}] of [...this.waiting]) {
       if (value?.ticket && value.ticket !== ticket) continue;
+      this.waiting.delete(ticket);
       if (value?.file) resolve({name: value.file.orig_name, url: value.file.url, note: value.note});
       else reject(Error(value?.refused ?? "The server could not write this file."));
-      this.waiting.set(ticket, {resolve() {}, reject() {}});
     }
   },
 

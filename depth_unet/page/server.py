@@ -33,7 +33,7 @@ from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
 from depth_unet.page.upload import upload_script
 from depth_unet.page.video import MOST_FRAMES, video_view
-from depth_unet.page.viewer import viewer_head
+from depth_unet.page.viewer import purpose, viewer_head
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
 
@@ -118,7 +118,7 @@ def build(model: Predictor) -> Page:
     model.check_metric()
     with Page(title=TITLE) as page:
         page.visits = Visits(model, page)
-        gr.Markdown(f"# {TITLE}\n{DESCRIPTION}")
+        gr.Markdown(f"# {TITLE}\n{DESCRIPTION} {purpose(model)}")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
             for (title, view), name in zip(tabs.items(), ("photo", "photos", "clip", "live"), strict=True):

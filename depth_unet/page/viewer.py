@@ -23,7 +23,7 @@ KINDS = ("png", "npy", "glb", "ply", "stl", "3mf")  # of files that the server w
 SURFACE_LONGEST = 512  # points along the longer side of .glb and .ply
 # Uncertainties in a byte, 1 to 255: LEAST * RATIO ** (byte - 1), from .001 to 2; 0 is none.
 LEAST, RATIO = 1e-3, 2000 ** (1 / 254)
-MOST_METRES, MOST_SCALE = 1e4, 1e4
+MOST_METRES, MOST_SCALE = 1e6, 1e4
 RELIEF = {  # options in millimetres, with the least and the most that makes sense
     "size_mm": (10, 1000),
     "relief_mm": (0.1, 500),

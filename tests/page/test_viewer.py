@@ -170,6 +170,12 @@ def test_the_result_at_the_start_is_that_of_the_default_model(tiny_model: DepthU
     np.testing.assert_array_equal(arrival_of(tiny_model).depth, tiny_model.predict(ARRIVAL).depth)
 
 
+def test_every_example_has_a_caption():
+    captions = json.loads((ARRIVAL.parent / "captions.json").read_text("utf-8"))
+    assert {path.stem for path in ARRIVAL.parent.glob("*.jpg")} == captions.keys()
+    assert all(about["caption"] and about.keys() <= {"caption", "note"} for about in captions.values())
+
+
 def test_the_colours_in_the_browser_are_those_of_the_library():
     listed = re.findall(r'^    (\w+): "([0-9a-f]+)",$', (FOLDER / "viewer.js").read_text("utf-8"), re.MULTILINE)
     assert [name for name, _ in listed] == COLOUR_MAPS
