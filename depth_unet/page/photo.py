@@ -74,7 +74,8 @@ def photo_view(visits: Visits) -> None:
     run = {"outputs": [record, viewer, notice], "concurrency_id": "model", "show_progress_on": notice, **PRIVATE}
     # Without preprocessing the file arrives as it was sent.
     taken = source.upload(take_photo, [source, record], preprocess=False, trigger_mode="always_last", **run)
-    taken.success(None, js="() => depthPage.show('#viewer')", **PRIVATE)
+    refused = "document.querySelector('#notice [role=alert]')"
+    taken.success(None, js=f"() => depthPage.show({refused} ? '#notice' : '#viewer')", **PRIVATE)
     examples.choose(take_example, record, trigger_mode="always_last", **run)
     remove.click(lambda: (None, None, arrival, ""), None, [source, record, viewer, notice], **QUIET)
     written = viewer.take(write, record, answer, concurrency_id="files", concurrency_limit=2, **QUIET)
