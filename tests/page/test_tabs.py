@@ -105,7 +105,7 @@ def test_video(page: "playwright.Page", tmp_path: Path):
     page.locator(".between input").fill("25")
     hidden = float(clips.last.evaluate("clip => clip.style.clipPath.match(/([\\d.]+)%/)[1]"))
     assert hidden == pytest.approx(75 * photo["width"] / depth["width"], abs=0.5)
-    page.get_by_role("button", name="Play").click()
+    page.locator(".between button").click()
     page.wait_for_function("[...document.querySelectorAll('.clips video')].every(clip => clip.currentTime > 0.2)")
     name, content = downloaded(page, "Download depth clip")
     assert name == "clip_depth.mp4" and content[4:8] == b"ftyp"
