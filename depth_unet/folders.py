@@ -12,10 +12,11 @@ from PIL.PngImagePlugin import PngImageFile
 from depth_unet.files import written_about
 from depth_unet.images import SUFFIXES
 
-# Containers and raw streams of pictures in motion; a file with another suffix is opened as a photo.
+# Containers and raw streams of pictures in motion. A file with another suffix is opened as a photo, a GIF too.
 CLIP_SUFFIXES = (
     ".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".ogv",
-    ".flv", ".wmv", ".asf", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf", ".obu",
+    ".ogg", ".flv", ".wmv", ".asf", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf",
+    ".obu",
 )  # fmt: skip
 _NOT_THE_USERS = {"__MACOSX", "@eaDir"}  # what archives of macOS and network storage add
 _RESULTS, _DEPTH_MAPS, _UNREADABLE = "results of this command", "recorded depth maps", "folders that cannot be read"

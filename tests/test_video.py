@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from depth_unet import Camera, Prediction
+from depth_unet.folders import CLIP_SUFFIXES
 from depth_unet.video import (
-    SUFFIXES,
     Step,
     VideoReport,
     _Clock,
@@ -560,7 +560,7 @@ def test_containers_that_people_have(tmp_path: Path):
         "m4v": "mpeg4",
     }
     for suffix, codec in kinds.items():
-        assert f".{suffix}" in SUFFIXES
+        assert f".{suffix}" in CLIP_SUFFIXES
         path = record(
             tmp_path / f"clip.{suffix}",
             even(10, 25),

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from depth_unet import Camera
 from depth_unet.data.origin import ORIGIN_FILE, TERMS_OF_WEIGHTS, Origin, read_origin
 from depth_unet.files import write_atomically
-from depth_unet.images import SUFFIXES
+from depth_unet.folders import photos_in
 from train.render import catalogue, folder
 from train.render.plan import KINDS
 
@@ -66,7 +66,7 @@ def _pictures(options: argparse.Namespace) -> tuple[list[Path], Origin | None]:
     """Pictures for walls and screens, and their origin."""
     if options.pictures is None:
         return [], None
-    found = sorted(path for path in options.pictures.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found, _ = photos_in(options.pictures)
     if not found:
         raise FileNotFoundError(f"there is no picture in {options.pictures}")
     if options.pictures_terms:

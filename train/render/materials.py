@@ -4,12 +4,14 @@ import colorsys
 import random
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from depth_unet.images import read_photo
 from train.render.mesh import Paint
 from train.render.things import COVERS, PAPERS, PICTURES, SIDE, Rng, colour, noise
 
@@ -167,8 +169,9 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
 
     def photo() -> np.ndarray:
         if pictures:
-            with Image.open(rng.choice(pictures)) as image:
-                return np.asarray(image.convert("RGB").resize((TILE, TILE)), np.float32) / 255
+            with suppress(ValueError):  # a damaged one is replaced
+                image = read_photo(rng.choice(pictures), enough=(TILE, TILE)).image
+                return np.asarray(image.resize((TILE, TILE)), np.float32) / 255
         return _art(values)
 
     sheet = np.zeros((8 * TILE, 8 * TILE, 3), np.uint8)

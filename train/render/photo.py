@@ -136,7 +136,7 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
 def with_focal_35mm(jpeg: bytes, focal_mm: int) -> bytes:
     """The same JPEG with the lens, as a 35 mm equivalent in whole millimetres, in its EXIF."""
     out = io.BytesIO()
-    with Image.open(io.BytesIO(jpeg)) as image:
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
         exif = image.getexif()
         exif.get_ifd(0x8769)[0xA405] = focal_mm
         image.save(out, "JPEG", quality="keep", exif=exif)
