@@ -194,7 +194,7 @@ def serving(folder: Path) -> Iterator[str]:
     with (folder / "log.txt").open("w") as log:
         server = subprocess.Popen(command, cwd=HERE.parent, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            for _ in range(900):
+            for _ in range(3000):  # the start takes minutes on a busy machine
                 try:
                     urllib.request.urlopen(url + "health", timeout=5).close()
                     break
