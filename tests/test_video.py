@@ -19,6 +19,7 @@ from PIL import Image
 
 from depth_unet import Camera, Prediction
 from depth_unet.folders import CLIP_SUFFIXES
+from depth_unet.images import SUFFIXES
 from depth_unet.video import (
     Step,
     VideoReport,
@@ -542,6 +543,10 @@ def test_a_photo_is_no_clip(kind: str, name: str, tmp_path: Path):
     Image.new("RGB", (96, 72), "red").save(tmp_path / name, kind)
     with pytest.raises(ValueError, match="not a video"):
         list(read_video(tmp_path / name))
+
+
+def test_a_suffix_means_a_photo_or_a_clip():
+    assert not set(CLIP_SUFFIXES) & set(SUFFIXES) and ".gif" in SUFFIXES
 
 
 def test_containers_that_people_have(tmp_path: Path):
