@@ -38,8 +38,7 @@ FOCAL_OF_DATA = {
 # The one data set that metres were learned from, each with the text that states it. Left out: zoedepth-nyu-kitti (two
 # cameras), and models for which no text names one data set.
 TRAINED_ON = {
-    # Cards of vinvino02: "model trained on NYUv2" and "on KITTI"; the README of vinvino02/GLPDepth offers checkpoints
-    # for NYU Depth V2 and KITTI.
+    # README of vinvino02/GLPDepth: checkpoints for NYU Depth V2 and for KITTI; the card of glpn-nyu: "trained on NYUv2".
     "glpn-nyu": "nyu",
     "glpn-kitti": "kitti",
     # convert_zoedepth_to_hf.py of transformers makes them from ZoeD_N and ZoeD_K, the models with a single metric head
@@ -49,7 +48,7 @@ TRAINED_ON = {
     # Heads on frozen features: README of facebookresearch/dinov2, "Pretrained heads - Depth estimation", columns NYUd
     # and KITTI; convert_dinov2_depth_to_hf.py of transformers takes the file of each name from there.
     **{f"dpt-dinov2-{size}-{data}": data for size in ("small", "base", "large", "giant") for data in ("nyu", "kitti")},
-    # Cards: "for indoor metric depth estimation using the synthetic Hypersim datasets", outdoor Virtual KITTI.
+    # metric_depth/README of DepthAnything/Depth-Anything-V2: indoor models Hypersim, outdoor models Virtual KITTI 2.
     **{f"depth-anything-v2-metric-indoor-{size}-hf": "hypersim" for size in ("small", "base", "large")},
     **{f"depth-anything-v2-metric-outdoor-{size}-hf": "vkitti" for size in ("small", "base", "large")},
 }
