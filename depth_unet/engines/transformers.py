@@ -38,7 +38,7 @@ FOCAL_OF_DATA = {
 # The one data set that metres were learned from, each with the text that states it. Left out: zoedepth-nyu-kitti (two
 # cameras), and models for which no text names one data set.
 TRAINED_ON = {
-    # README of vinvino02/GLPDepth: checkpoints for NYU Depth V2 and for KITTI; the card of glpn-nyu: "trained on NYUv2".
+    # README of vinvino02/GLPDepth: checkpoints for NYU Depth V2 and for KITTI; card of glpn-nyu: "trained on NYUv2".
     "glpn-nyu": "nyu",
     "glpn-kitti": "kitti",
     # convert_zoedepth_to_hf.py of transformers makes them from ZoeD_N and ZoeD_K, the models with a single metric head
