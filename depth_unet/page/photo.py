@@ -66,6 +66,7 @@ def photo_view(visits: Visits) -> None:
 
     def write(known: Record | None, asked: gr.EventData) -> dict[str, Any]:
         ticket = told(asked, "ticket")
+        visits.make_room()
         try:
             return {"ticket": ticket, **take_away(known or first, told(asked, "kind"), told(asked, "state"))}
         except (FileNotFoundError, ValueError) as error:

@@ -91,8 +91,9 @@ def test_numbers_taken_away_have_the_lens_and_the_calibration_of_the_screen(reco
     expected = of_room().with_camera(Camera.from_fov(160, 120, 50)).depth * 1.5
     np.testing.assert_allclose(np.load(answer["file"]["path"]), expected, rtol=1e-6)
     assert answer["file"]["orig_name"] == "my room_depth.npy" and answer["note"] is None
-    # The prediction that is kept stays as it was, and so does the next file.
+    # The prediction that is kept stays as it was, and so does the file: others may see the same photo.
     np.testing.assert_array_equal(np.load(take_away(record, "npy", STATE)["file"]["path"]), of_room().depth)
+    np.testing.assert_allclose(np.load(answer["file"]["path"]), expected, rtol=1e-6)
 
 
 def test_a_surface_has_the_colours_of_the_screen(record: Record):
