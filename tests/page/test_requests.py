@@ -70,7 +70,9 @@ class Asked:
 def asked(tmp_path_factory: pytest.TempPathFactory, tiny_config: DepthUNetConfig) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("app")
     with running_app(folder, tiny_config) as (url, _):
-        yield Asked(url, folder)
+        asked = Asked(url, folder)
+        yield asked
+        asked.web.close()
 
 
 @pytest.fixture(scope="module")
