@@ -51,7 +51,9 @@ def test_looking_and_measuring_asks_nobody(page: "playwright.Page", server: tupl
     opened(page, photo)
     page.wait_for_timeout(2000)
     asked = []
-    page.on("request", lambda request: request.url.startswith(("data:", "blob:")) or asked.append(request.url))
+    # Chromium itself takes the icon again when the address names other colours.
+    own = ("data:", "blob:", f"{server[0]}icon.svg")
+    page.on("request", lambda request: request.url.startswith(own) or asked.append(request.url))
     expected = server[1].predict(photo)
     for x, y in ((20, 30), (140, 100)):
         page.mouse.move(*place(page, x, y))
