@@ -155,7 +155,7 @@ def test_every_control_has_a_name(page: "playwright.Page", photo: Path):
     opened(page, photo)
     unnamed = page.locator("button:visible, input:visible, a:visible, img:visible").evaluate_all(
         """all => {
-            const name = e => e.ariaLabel || e.title || e.alt || e.innerText?.trim();
+            const name = e => e.ariaLabel || e.title || e.alt || e.labels?.[0]?.innerText.trim() || e.innerText?.trim();
             return all.filter(e => ![e, e.closest("button, a"), ...e.querySelectorAll("*")].some(e => e && name(e)))
                 .map(e => e.outerHTML);
         }"""
