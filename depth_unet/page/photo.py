@@ -33,6 +33,7 @@ def photo_view(visits: Visits) -> None:
         return known, value
 
     first, arrival = result(arrival_of(visits.model), ARRIVAL, None)
+    arrival["example"] = ""  # the address stays as it is, so that a reload computes nothing either
     record = gr.State(None)
     with gr.Row(elem_classes="choose"):
         with gr.Column(elem_id="photo", scale=1, min_width=200):
