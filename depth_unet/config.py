@@ -34,8 +34,8 @@ class DepthUNetConfig:
         depth_bins: number of log-spaced depth bins; the head predicts a distribution over them and returns its mean,
             with a correction at full size. 0 for a head that regresses log depth directly, as in the paper.
         dropout: probability with which whole feature maps of encoder and decoder are dropped in training.
-        uncertainty: factor from the scale that the head predicts beside depth to one standard deviation of log depth;
-            `train.calibrate` fits it, sqrt(2) is that of a Laplace distribution. 0 for a head without it.
+        uncertainty: factor from what the heads predict, see `DepthUNet.uncertainty_of`, to one standard deviation of
+            log depth; `train.calibrate` fits it. 0 for a network without the head for it.
         photo_error: standard deviation of the error of log depth that all pixels of a photo share; for lengths.
         pixel_error: factor from a pixel's uncertainty to the part of its error that other pixels do not share.
         format_version: version of this file format.

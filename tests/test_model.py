@@ -212,7 +212,11 @@ def test_the_uncertainty_is_that_of_the_head_times_the_factor(tiny_config: Depth
     torch.nn.init.normal_(model.scale[-1].weight, std=2.0)
     images = torch.rand(2, 3, 64, 96)
     with torch.inference_mode():
-        wanted = model(images, details=True).log_scale.exp()
+        _, logits, log_scale = model(images, details=True)
+    shares = logits.softmax(1)
+    bins = torch.exp(-(shares * shares.log()).sum(1, keepdim=True))  # their effective number
+    log_bins = torch.nn.functional.interpolate(bins.log(), log_scale.shape[2:], mode="bilinear")
+    wanted = log_scale.exp() * log_bins.exp().sqrt()
     depth, found = model.run_with_uncertainty(images)
     assert torch.equal(depth, model.run(images))
     torch.testing.assert_close(found, tiny_config.uncertainty * wanted)

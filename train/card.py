@@ -141,7 +141,7 @@ def _uncertainty(config: DepthUNetConfig) -> str:
     if not config.uncertainty:
         return "none"
     return (
-        f"a second head; one standard deviation of log depth is {config.uncertainty:g} times its output. Lengths: "
+        f"a second head, scaled by {config.uncertainty:g} to one standard deviation of log depth. Lengths: "
         f"{config.photo_error:.1%} common to the photo, {config.pixel_error:g} of each pixel's uncertainty"
     )
 

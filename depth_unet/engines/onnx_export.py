@@ -87,8 +87,9 @@ class _Outputs(torch.nn.Module):
         self.model = model
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        depth, _, log_scale = self.model(images, details=True)
-        return (depth,) if log_scale is None else (depth, self.model.config.uncertainty * log_scale.exp())
+        details = self.model(images, details=True)
+        uncertainty = self.model.uncertainty_of(details)
+        return (details.depth,) if uncertainty is None else (details.depth, uncertainty)
 
 
 def quantize(source: str | os.PathLike, path: str | os.PathLike, photos: Sequence[ImageSource]) -> Path:
