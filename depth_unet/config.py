@@ -38,6 +38,8 @@ class DepthUNetConfig:
             log depth; `train.calibrate` fits it. 0 for a network without the head for it.
         photo_error: standard deviation of the error of log depth that all pixels of a photo share; for lengths.
         pixel_error: factor from a pixel's uncertainty to the part of its error that other pixels do not share.
+        doubtful: mean uncertainty of a photo from which on it is unlike those that the uncertainty was fitted to; 0 if
+            that is not known.
         format_version: version of this file format.
 
     Raises:
@@ -57,6 +59,7 @@ class DepthUNetConfig:
     uncertainty: float = 2**0.5
     photo_error: float = 0.0
     pixel_error: float = 1.0
+    doubtful: float = 0.0
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -83,6 +86,7 @@ class DepthUNetConfig:
         self._check_number("uncertainty", float, 0, 100)
         self._check_number("photo_error", float, 0, 10)
         self._check_number("pixel_error", float, 0, 10)
+        self._check_number("doubtful", float, 0, 100)
         self._check_version(self.format_version)
 
     @staticmethod

@@ -2,7 +2,10 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from depth_unet import DepthUNet, data
 from depth_unet.data import Part
@@ -13,9 +16,17 @@ from train.evaluate import add_scoring_options, evaluate, open_scored
 from train.outputs import check_output
 from train.uncertainty import Pixels, Quality, fitted_factor, fitted_lengths, pool
 
+USUAL = 0.975  # share of the frames that are not doubted as a whole
 
-def calibrated(model: DepthUNet, frames: list[Pixels]) -> DepthUNet:
-    """The model with the factors that fit its uncertainty to the errors of `frames`, which it predicted."""
+
+def calibrated(model: DepthUNet, frames: list[Pixels], means: Sequence[float]) -> DepthUNet:
+    """The model with the factors that fit its uncertainty to its errors.
+
+    Args:
+        model: predicted `frames`.
+        frames: pixels of each frame.
+        means: mean uncertainty of each frame.
+    """
     found = pool(frames)
     factor = fitted_factor(found.error, found.sigma)
     photo_error, pixel_error = fitted_lengths(found.length_error, factor * found.independent)
@@ -23,6 +34,7 @@ def calibrated(model: DepthUNet, frames: list[Pixels]) -> DepthUNet:
         uncertainty=round(factor * model.config.uncertainty, 4),
         photo_error=round(photo_error, 4),
         pixel_error=round(pixel_error, 4),
+        doubtful=round(factor * float(np.quantile(means, USUAL)), 4),
     )
 
 
@@ -53,14 +65,17 @@ def main(arguments: list[str] | None = None) -> int:
         dataset = open_scored(options.data, options)
         # Neighbouring frames look alike: the halves must not share a run of them.
         halves = Part(dataset, range(len(dataset) // 2)), Part(dataset, range(len(dataset) // 2, len(dataset)))
-        model = calibrated(model, _pixels(model, halves[0], options.batch_size))
+        model = calibrated(model, *_predicted(model, halves[0], options.batch_size))
         config = model.config
-        quality = Quality.of(_pixels(model, halves[1], options.batch_size), config.photo_error, config.pixel_error)
+        pixels, means = _predicted(model, halves[1], options.batch_size)
+        quality = Quality.of(pixels, config.photo_error, config.pixel_error)
+        doubted = float(np.mean([mean > config.doubtful for mean in means]))
         write_json(path, config.to_dict())
+        fitted = {name: getattr(config, name) for name in ("uncertainty", "photo_error", "pixel_error", "doubtful")}
         print(
             f"{model.name}: fitted on {len(halves[0])} frames of {dataset.title}, on the other {len(halves[1])}:\n"
-            f"{quality.describe()}\nuncertainty {config.uncertainty}, photo_error {config.photo_error}, pixel_error "
-            f"{config.pixel_error}, written to {path}"
+            f"{quality.describe()}\nframes that are doubted as a whole: {doubted:.1%}\n"
+            f"written to {path}: {', '.join(f'{name} {value}' for name, value in fitted.items())}"
         )
         return 0
     except (ValueError, OSError, SampleError) as error:
@@ -68,10 +83,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _pixels(model: DepthUNet, frames: Part, batch_size: int) -> list[Pixels]:
+def _predicted(model: DepthUNet, frames: Part, batch_size: int) -> tuple[list[Pixels], list[float]]:
     pixels: list[Pixels] = []
-    evaluate(model, frames, batch_size=batch_size, pixels=pixels)
-    return pixels
+    scored, _ = evaluate(model, frames, batch_size=batch_size, pixels=pixels)
+    return pixels, [frame.details["uncertainty"] for frame in scored]
 
 
 if __name__ == "__main__":

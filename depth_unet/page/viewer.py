@@ -127,8 +127,14 @@ def purpose(model: Predictor) -> str:
 def doubt_of(prediction: Prediction, model: Predictor) -> str | None:
     """A warning about a photo unlike those of the training; None without a reason for one.
 
-    The reason is a number of pixels at the ends of the model's range, which has no room for their true depth.
+    The reason is a mean uncertainty that photos like those of the training do not have (close-ups and drawings have
+    it), or a number of pixels at the ends of the model's range, which has no room for their true depth (outdoors).
     """
+    doubt, limit = prediction.mean_uncertainty(), model.config.doubtful
+    if limit and doubt is not None and doubt > limit:
+        return (
+            "Doubtful: the model is less sure of this photo than of those like its training. The metres may be far off."
+        )
     ratio = 1.0
     if prediction.metres_follow_lens:
         rows, columns = model.network_size(*prediction.depth.shape)

@@ -151,6 +151,15 @@ def test_a_photo_unlike_the_training_is_doubted(tiny_model: DepthUNet):
     assert "6%" in doubt_of(Prediction(odd, CAMERA), tiny_model)
 
 
+@pytest.mark.parametrize(("limit", "doubted"), [(0.0, False), (0.2, True), (0.4, False)])
+def test_a_photo_that_the_model_is_unsure_of_is_doubted(limit: float, doubted: bool, tiny_model: DepthUNet) -> None:
+    depth = np.full((CAMERA.height, CAMERA.width), 2.0, np.float32)
+    unsure = Prediction(depth, CAMERA, uncertainty=np.full_like(depth, 0.3))
+    model = tiny_model.with_config(doubtful=limit)
+    assert (doubt_of(unsure, model) is not None) == doubted
+    assert doubt_of(Prediction(depth, CAMERA), model) is None
+
+
 def test_a_model_says_what_it_is_for(tiny_config: DepthUNetConfig):
     assert "rooms" in purpose(DepthUNet(tiny_config))
     far = DepthUNetConfig.from_dict({**tiny_config.to_dict(), "max_depth": 80.0})
@@ -165,8 +174,12 @@ def test_the_result_at_the_start_is_that_of_the_default_model(tiny_model: DepthU
     default.predict = None  # nothing is computed
     arrived = arrival_of(default)
     del default.predict
-    np.testing.assert_allclose(arrived.depth, default.predict(ARRIVAL).depth, atol=0.002)
-    assert arrived.about() == default.predict(ARRIVAL).about()
+    computed = default.predict(ARRIVAL)
+    np.testing.assert_allclose(arrived.depth, computed.depth, atol=0.002)
+    np.testing.assert_allclose(arrived.uncertainty, computed.uncertainty, rtol=0.02)  # a byte each
+    means = arrived.mean_uncertainty(), computed.mean_uncertainty()
+    assert arrived.about() | {"uncertainty": 0} == computed.about() | {"uncertainty": 0}
+    assert means[0] == pytest.approx(means[1], rel=1e-2)
     np.testing.assert_array_equal(arrival_of(tiny_model).depth, tiny_model.predict(ARRIVAL).depth)
 
 

@@ -137,10 +137,13 @@ def test_calibration_changes_the_config_alone(
         uncertainty=model.config.uncertainty,
         photo_error=model.config.photo_error,
         pixel_error=model.config.pixel_error,
+        doubtful=model.config.doubtful,
     )
     pixels: list[Pixels] = []
     data = open_data(f"rgbd:{root}")
-    evaluate.evaluate(model, evaluate.Part(data, range(4)), pixels=pixels)
+    frames, _ = evaluate.evaluate(model, evaluate.Part(data, range(4)), pixels=pixels)
+    means = sorted(frame.details["uncertainty"] for frame in frames)
+    assert means[-2] < model.config.doubtful < means[-1] * 1.001
     quality = Quality.of(pixels, model.config.photo_error, model.config.pixel_error)
     assert quality.coverage[0] == pytest.approx(0.683, abs=0.15)  # of the frames that it was fitted on
     assert quality.lengths[0] == pytest.approx(0.683, abs=0.05)
