@@ -12,7 +12,7 @@ from depth_unet.images import ImageSource, Photo, read_photo, shrunk, to_tensor
 from depth_unet.metrics import ALIGNMENTS
 from depth_unet.prediction import IMAGE_LONGEST, Prediction
 
-_MOST_ELONGATED = 3.0  # longer photos are squeezed to this ratio: training shows none beyond it
+MOST_ELONGATED = 3.0  # longer photos are squeezed to this ratio: training shows none beyond it
 
 
 class Predictor:
@@ -49,7 +49,7 @@ class Predictor:
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Input (height, width) for a photo: its aspect ratio, the area of `config.input_size`, multiples of 32."""
         rows, columns = self.config.input_size
-        shape = min(max(width / height, 1 / _MOST_ELONGATED), _MOST_ELONGATED)
+        shape = min(max(width / height, 1 / MOST_ELONGATED), MOST_ELONGATED)
         columns_wanted = math.sqrt(rows * columns * shape)
         return tuple(max(32, 32 * round(side / 32)) for side in (columns_wanted / shape, columns_wanted))
 

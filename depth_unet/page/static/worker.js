@@ -1,0 +1,311 @@
+// Computes beside the page, which therefore never freezes: reads a photo, runs the network, writes surfaces. A photo is
+// read as `depth_unet.images` and `metadata` read it, and processed as `Predictor` does.
+"use strict";
+
+importScripts("runtime/exifr.js", "runtime/ort.js");
+
+const LONGEST = 1280; // pixels along the longer side of what the page shows; the network computes fewer
+const STRIP = 1 << 21; // pixels that are copied out of a photo at once
+const SURFACE_LONGEST = 640; // points along the longer side of a surface
+const STEEPEST = 12; // metres of depth per metre across, as in depth_unet.mesh
+const AT_THE_ENDS = 0.05; // a photo with more of its depths at the ends of the model's range gets a warning
+
+let site = null; // what the command wrote about models, runtime and limits
+let loaded = {}; // the session, and the index of its model
+let last = null; // the latest depth map, from which surfaces are made
+
+onmessage = async ({data: {id, task, given}}) => {
+  const tell = progress => postMessage({id, progress});
+  try {
+    const result = await {start, load, predict, surface}[task](given, tell);
+    postMessage({id, result}, result?.photo ? [result.photo] : []);
+  } catch (error) {
+    postMessage({id, error: error.message ?? String(error)});
+  }
+};
+
+// ---- the network ----
+function start(given) {
+  site = given;
+  ort.env.wasm.wasmPaths = {mjs: new URL("runtime/ort-wasm.js", location).href};
+  // Threads share memory, which browsers allow only to pages that are isolated from other sites.
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+  return ort.env.wasm.numThreads;
+}
+
+async function load(index, tell) {
+  if (loaded.index === index) return;
+  const files = [site.models[index], ...(ort.env.wasm.wasmBinary ? [] : [site.runtime])];
+  const total = files.reduce((sum, {bytes}) => sum + bytes, 0);
+  let received = 0;
+  const [weights, wasm] = await Promise.all(files.map(({file, bytes}) => download(file, bytes, count => tell((received += count) / total))));
+  if (wasm) ort.env.wasm.wasmBinary = wasm;
+  const providers = site.webgpu && navigator.gpu ? ["webgpu", "wasm"] : ["wasm"];
+  const session = await ort.InferenceSession.create(weights, {executionProviders: providers});
+  await loaded.session?.release();
+  loaded = {session, index};
+}
+
+async function download(file, bytes, tell) {
+  const answer = await fetch(file).catch(() => null);
+  if (!answer?.ok) throw Error("The model cannot be loaded. Check the connection and reload the page.");
+  const content = new Uint8Array(bytes), reader = answer.body.getReader();
+  let place = 0;
+  for (let part; !(part = await reader.read()).done; place += part.value.length) {
+    if (place + part.value.length <= bytes) content.set(part.value, place);
+    tell(part.value.length);
+  }
+  if (place !== bytes) throw Error("The model on the server is another version. Reload the page.");
+  return content;
+}
+
+async function predict({photo, name, model: index}, tell) {
+  await load(index, tell);
+  const model = site.models[index], [rows, columns] = model.input_size;
+  const tags = await readTags(photo), bitmap = await decoded(photo, name, tags);
+  const turned = tags.orientation >= 5, stored = [bitmap.height, bitmap.width];
+  const [height, width] = turned ? stored.toReversed() : stored;
+  const focal35mm = tags.focal35mm(...stored), known = focal35mm !== undefined;
+  const focal = known ? focal35mm / site.diagonal_mm * Math.hypot(width, height) : model.canonical_focal * Math.max(width, height);
+
+  const started = performance.now(), size = networkSize(rows, columns, height, width);
+  const images = new ort.Tensor("float32", pixelsOf(bitmap, size, tags.orientation), [1, 3, ...size]);
+  const outputs = await loaded.session.run({images});
+  const {depth: {data: network, dims}, uncertainty} = outputs;
+  const scale = focal * Math.sqrt(size[1] / width * size[0] / height) / (model.canonical_focal * columns);
+  const shrink = Math.min(1, LONGEST / Math.max(height, width)), shown = [height, width].map(side => Math.max(1, Math.round(side * shrink)));
+  const depth = enlarged(network, dims.slice(2), shown, scale);
+  const canvas = upright(bitmap, shown, tags.orientation);
+  const ends = network.filter(metres => metres < model.min_depth * 1.05 || metres > model.max_depth / 1.05).length;
+  const result = {
+    depth, height: shown[0], width: shown[1], name, photoSize: {width, height},
+    uncertainty: uncertainty ? enlarged(uncertainty.data, uncertainty.dims.slice(2), shown, 1) : null,
+    camera: {fx: focal * shown[1] / width, fy: focal * shown[0] / height, cx: shown[1] / 2, cy: shown[0] / 2},
+    cameraFrom: known ? "exif" : "assumed", metresFollowLens: true, calibration: 1,
+    model: model.name, revision: model.revision, licence: model.licence,
+    note: ends > AT_THE_ENDS * network.length ? "This photo is unlike those that the model was trained on: do not rely on these metres." : "",
+    seconds: (performance.now() - started) / 1000,
+  };
+  for (const output of Object.values(outputs)) output.dispose();
+  bitmap.close();
+  last = {...result, canvas};
+  return {...result, photo: await createImageBitmap(canvas)};
+}
+
+// The photo's aspect ratio, the area of the model's input, multiples of 32; halves go to the even number, as in Python.
+function networkSize(rows, columns, height, width) {
+  const shape = Math.min(Math.max(width / height, 1 / site.most_elongated), site.most_elongated), wide = Math.sqrt(rows * columns * shape);
+  return [wide / shape, wide].map(side => {
+    const nearest = Math.round(side / 32), tie = nearest - side / 32 === 0.5;
+    return 32 * Math.max(1, tie ? nearest - nearest % 2 : nearest);
+  });
+}
+
+// ---- the photo ----
+// The orientation, 1 to 8, and the 35 mm equivalent focal length of a photo whose stored size is given, if it is known.
+async function readTags(photo) {
+  const content = new Uint8Array(await photo.arrayBuffer());
+  const options = {tiff: true, ifd0: {}, exif: true, xmp: true, gps: false, translateValues: false, reviveValues: false, mergeOutput: false};
+  const found = await exifr.parse(webpExif(content) ?? content, options).catch(() => null) ?? {}; // none, or damaged
+  const positive = value => typeof value === "number" && value > 0 && value < Infinity ? value : NaN;
+  const {FocalLengthIn35mmFormat, FocalLength, ExifImageWidth, FocalPlaneXResolution, FocalPlaneResolutionUnit = 2} = found.exif ?? {};
+  const orientation = [1, 2, 3, 4, 5, 6, 7, 8].includes(found.ifd0?.Orientation) ? found.ifd0.Orientation : 1;
+  const focal35mm = (height, width) => {
+    const sensorMm = positive(ExifImageWidth) / positive(FocalPlaneXResolution) * (site.units_mm[FocalPlaneResolutionUnit] ?? NaN);
+    const equivalent = positive(FocalLength) / (sensorMm * Math.hypot(1, height / width)) * site.diagonal_mm;
+    const [least, most] = site.focal_35mm;
+    return [positive(FocalLengthIn35mmFormat), equivalent].find(value => value >= least && value <= most);
+  };
+  // The decoder turns pictures of this container (HEIC, AVIF), which states their orientation itself.
+  const turnsItself = String.fromCharCode(...content.subarray(4, 8)) === "ftyp";
+  return {orientation: turnsItself ? 1 : orientation, focal35mm, turnsItself};
+}
+
+// The EXIF data of a WebP, whose container the library does not know; undefined for other files.
+function webpExif(content) {
+  const text = place => String.fromCharCode(...content.subarray(place, place + 4)), view = new DataView(content.buffer);
+  if (text(0) !== "RIFF" || text(8) !== "WEBP") return undefined;
+  for (let place = 12, length; place + 8 < content.length; place += 8 + length + length % 2) {
+    length = view.getUint32(place + 4, true);
+    if (text(place) === "EXIF") return content.slice(place + 8 + 6 * (text(place + 8) === "Exif"), place + 8 + length);
+  }
+  return undefined;
+}
+
+async function decoded(photo, name, {turnsItself}) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(photo, {imageOrientation: turnsItself ? "from-image" : "none"});
+  } catch {
+    throw Error(`${name} is damaged, or no picture that this browser can read: try JPEG, PNG or WebP.`);
+  }
+  const {width, height} = bitmap;
+  if (width * height <= site.max_pixels) return bitmap;
+  bitmap.close();
+  throw Error(`${name} has ${width}x${height} pixels, at most ${site.max_pixels.toLocaleString("en")} are read.`);
+}
+
+// Where a stored picture with this EXIF orientation lies: its axes exchanged, its columns and rows reversed.
+const placed = orientation => ({
+  turned: orientation >= 5, columnsReversed: [2, 3, 7, 8].includes(orientation), rowsReversed: [3, 4, 6, 7].includes(orientation),
+});
+
+// The network's input: upright, antialiased, RGB in [0, 1], one plane for each colour.
+function pixelsOf(bitmap, [height, width], orientation) {
+  const {turned, columnsReversed, rowsReversed} = placed(orientation), [rows, columns] = turned ? [width, height] : [height, width];
+  const factor = Math.max(1, Math.floor(Math.min(bitmap.width / columns, bitmap.height / rows) / 3));
+  const [reducedColumns, reducedRows] = [bitmap.width, bitmap.height].map(side => Math.ceil(side / factor));
+  const narrow = resampled(reduced(bitmap, factor), reducedRows, reducedColumns, bitmap.width / factor, columns);
+  const small = resampled(narrow, columns, reducedRows, bitmap.height / factor, rows);
+  const planes = new Float32Array(3 * height * width);
+  for (let y = 0, place = 0; y < height; y++)
+    for (let x = 0; x < width; x++, place++) {
+      const [row, column] = turned ? [x, y] : [y, x];
+      const source = 3 * ((rowsReversed ? rows - 1 - row : row) * columns + (columnsReversed ? columns - 1 - column : column));
+      for (let colour = 0; colour < 3; colour++) planes[colour * height * width + place] = small[source + colour] / 255;
+    }
+  return planes;
+}
+
+// Mean colours of squares of `factor` pixels, over white where the photo is transparent.
+function reduced(bitmap, factor) {
+  const {width, height} = bitmap, columns = Math.ceil(width / factor), rows = Math.ceil(height / factor);
+  const means = new Float32Array(3 * columns * rows), strip = factor * Math.max(1, Math.floor(STRIP / (width * factor)));
+  const context = new OffscreenCanvas(width, Math.min(strip, height)).getContext("2d", {willReadFrequently: true, alpha: false});
+  for (let top = 0; top < height; top += strip) {
+    const high = Math.min(strip, height - top);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, high);
+    context.drawImage(bitmap, 0, top, width, high, 0, 0, width, high);
+    const {data} = context.getImageData(0, 0, width, high);
+    for (let y = 0, place = 0; y < high; y++) {
+      const row = Math.floor((top + y) / factor), tall = Math.min(factor, height - row * factor);
+      for (let column = 0, mean = 3 * row * columns; column < columns; column++, mean += 3) {
+        const wide = Math.min(factor, width - column * factor), part = 1 / (wide * tall);
+        let red = 0, green = 0, blue = 0;
+        for (const end = place + 4 * wide; place < end; place += 4)
+          red += data[place], green += data[place + 1], blue += data[place + 2];
+        means[mean] += red * part, means[mean + 1] += green * part, means[mean + 2] += blue * part;
+      }
+    }
+  }
+  return means;
+}
+
+// Resample rows of `count` colours, which stand for `extent` pixels, to `size` with a triangular filter, and transpose.
+function resampled(colours, rows, count, extent, size) {
+  const made = new Float32Array(3 * size * rows), scale = extent / size, support = Math.max(1, scale);
+  for (let x = 0; x < size; x++) {
+    const centre = (x + 0.5) * scale, first = Math.max(0, Math.trunc(centre - support + 0.5)), end = Math.min(count, Math.trunc(centre + support + 0.5));
+    const weights = Float32Array.from({length: end - first}, (_, place) => Math.max(0, 1 - Math.abs(first + place + 0.5 - centre) / support));
+    const sum = weights.reduce((one, other) => one + other);
+    for (let y = 0; y < rows; y++) {
+      let red = 0, green = 0, blue = 0;
+      for (let place = 0, from = 3 * (y * count + first); place < weights.length; place++, from += 3) {
+        const weight = weights[place];
+        red += weight * colours[from], green += weight * colours[from + 1], blue += weight * colours[from + 2];
+      }
+      const to = 3 * (x * rows + y);
+      made[to] = red / sum, made[to + 1] = green / sum, made[to + 2] = blue / sum;
+    }
+  }
+  return made;
+}
+
+// Linear interpolation to another size, without antialiasing.
+function enlarged(values, [rows, columns], [height, width], scale) {
+  const along = (size, count) => Float32Array.from({length: size}, (_, place) => Math.min(Math.max(0, (place + 0.5) * count / size - 0.5), count - 1));
+  const made = new Float32Array(height * width), line = new Float32Array(columns + 1), across = along(width, columns), down = along(height, rows);
+  for (let y = 0, place = 0; y < height; y++) {
+    const top = Math.floor(down[y]), part = down[y] - top, above = top * columns, below = Math.min(top + 1, rows - 1) * columns;
+    for (let x = 0; x < columns; x++) line[x] = scale * (values[above + x] * (1 - part) + values[below + x] * part);
+    for (let x = 0; x < width; x++, place++) {
+      const left = Math.floor(across[x]), part = across[x] - left;
+      made[place] = line[left] * (1 - part) + line[left + 1] * part;
+    }
+  }
+  return made;
+}
+
+// The photo as a person sees it, over white.
+function upright(bitmap, [height, width], orientation) {
+  const {turned, columnsReversed, rowsReversed} = placed(orientation), canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d");
+  const [right, down] = turned ? [[0, height], [width, 0]] : [[width, 0], [0, height]];
+  const reversed = (axis, yes) => yes ? [axis.map(side => -side), axis] : [axis, [0, 0]];
+  const [[a, b], [e1, f1]] = reversed(right, columnsReversed), [[c, d], [e2, f2]] = reversed(down, rowsReversed);
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.setTransform(a, b, c, d, e1 + e2, f1 + f2);
+  context.drawImage(bitmap, 0, 0, 1, 1);
+  return canvas;
+}
+
+// ---- surfaces ----
+// A GLB or PLY as `depth_unet.mesh` makes it, of what the viewer shows: x right, y up, z towards the viewer, metres.
+async function surface({kind, state: {scale, camera, edges}}) {
+  const {depth, width, height, canvas, name} = last, stride = kind === "glb" ? Math.ceil(Math.max(width, height) / SURFACE_LONGEST) : 1;
+  const columns = Math.ceil(width / stride), rows = Math.ceil(height / stride);
+  const at = (row, column) => [Math.min(row * stride, height - 1), Math.min(column * stride, width - 1)];
+  const point = (y, x) => {
+    const metres = depth[y * width + x] * scale;
+    return [metres * (x + 0.5 - camera.cx) / camera.fx, -metres * (y + 0.5 - camera.cy) / camera.fy, -metres];
+  };
+  const made = kind === "glb" ? await glb(rows, columns, at, point, stride / Math.sqrt(camera.fx * camera.fy), edges) : ply(point);
+  return {name: `${name.replace(/\.[^.]*$/, "")}.${kind}`, blob: new Blob(made, {type: kind === "glb" ? "model/gltf-binary" : "application/octet-stream"})};
+
+  function ply(point) {
+    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height), points = new DataView(new ArrayBuffer(15 * depth.length));
+    for (let place = 0; place < depth.length; place++) {
+      point(Math.floor(place / width), place % width).forEach((side, axis) => points.setFloat32(15 * place + 4 * axis, side, true));
+      for (let colour = 0; colour < 3; colour++) points.setUint8(15 * place + 12 + colour, data[4 * place + colour]);
+    }
+    const sides = ["x", "y", "z"].map(axis => `property float ${axis}\n`), colours = ["red", "green", "blue"].map(name => `property uchar ${name}\n`);
+    return [["ply\nformat binary_little_endian 1.0\ncomment depth_unet: metres, x right, y up, z towards the viewer\n",
+      `element vertex ${depth.length}\n`, ...sides, ...colours, "end_header\n"].join(""), points];
+  }
+
+  async function glb(rows, columns, at, point, across, cutEdges) {
+    const count = rows * columns, places = new Float32Array(3 * count), texture = new Float32Array(2 * count), faces = [];
+    for (let row = 0, place = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++, place++) {
+        const [y, x] = at(row, column);
+        places.set(point(y, x), 3 * place);
+        texture.set([(x + 0.5) / width, (y + 0.5) / height], 2 * place);
+      }
+    for (let row = 0; row < rows - 1; row++)
+      for (let column = 0; column < columns - 1; column++) {
+        const place = row * columns + column;
+        for (const corners of [[place, place + columns, place + 1], [place + 1, place + columns, place + columns + 1]]) {
+          const depths = corners.map(corner => -places[3 * corner + 2]), near = Math.min(...depths);
+          if (near > 0 && !(cutEdges && Math.max(...depths) - near > STEEPEST * near * across)) faces.push(...corners);
+        }
+      }
+    if (!faces.length) throw Error("This depth map has no surface.");
+    const picture = new Uint8Array(await (await canvas.convertToBlob({type: "image/jpeg", quality: 0.9})).arrayBuffer());
+    const parts = [places, texture, Uint32Array.from(faces), picture], padding = size => -size & 3;
+    const bounds = pick => [0, 1, 2].map(axis => places.reduce((value, side, place) => place % 3 === axis ? pick(value, side) : value, places[axis]));
+    let offset = 0;
+    const bufferViews = parts.map(({byteLength}) => {
+      const view = {buffer: 0, byteOffset: offset, byteLength};
+      offset += byteLength + padding(byteLength);
+      return view;
+    });
+    const text = new TextEncoder().encode(JSON.stringify({
+      asset: {version: "2.0", generator: "depth_unet"}, scene: 0, scenes: [{nodes: [0]}], nodes: [{mesh: 0}],
+      meshes: [{primitives: [{attributes: {POSITION: 0, TEXCOORD_0: 1}, indices: 2, material: 0}]}],
+      accessors: [
+        {bufferView: 0, componentType: 5126, count, type: "VEC3", min: bounds(Math.min), max: bounds(Math.max)},
+        {bufferView: 1, componentType: 5126, count, type: "VEC2"}, {bufferView: 2, componentType: 5125, count: faces.length, type: "SCALAR"},
+      ],
+      bufferViews, buffers: [{byteLength: offset}], images: [{bufferView: 3, mimeType: "image/jpeg"}], textures: [{source: 0}],
+      // The photo already contains the light: viewers must not shade it again.
+      materials: [{pbrMetallicRoughness: {baseColorTexture: {index: 0}, metallicFactor: 0}, doubleSided: true, extensions: {KHR_materials_unlit: {}}}],
+      extensionsUsed: ["KHR_materials_unlit"],
+    }));
+    const head = new TextEncoder().encode(" ".repeat(padding(text.length)));
+    const words = (...numbers) => Uint32Array.from(numbers);
+    return [words(0x46546c67, 2, 28 + text.length + head.length + offset), words(text.length + head.length, 0x4e4f534a), text, head,
+      words(offset, 0x004e4942), ...parts.flatMap(part => [part, new Uint8Array(padding(part.byteLength))])];
+  }
+}
