@@ -53,6 +53,11 @@ class Predictor:
         columns_wanted = math.sqrt(rows * columns * shape)
         return tuple(max(32, 32 * round(side / 32)) for side in (columns_wanted / shape, columns_wanted))
 
+    @property
+    def enough(self) -> tuple[int, int]:
+        """The (height, width) that is enough of a photo, for the network and for `Prediction.image`."""
+        return tuple(max(side, IMAGE_LONGEST // 4) for side in self.config.input_size)
+
     def predict(self, image: ImageSource, camera: Camera | None = None) -> Prediction:
         """Metric depth of one photo.
 
@@ -122,8 +127,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
-        enough = tuple(max(side, IMAGE_LONGEST // 4) for side in self.config.input_size)
-        photos = [read_photo(image, enough=enough) for image in images]
+        photos = [read_photo(image, enough=self.enough) for image in images]
         found = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, photo in enumerate(photos):

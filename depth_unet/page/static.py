@@ -95,6 +95,7 @@ def write_site(
         "webgpu": webgpu,
         "max_pixels": images.MAX_PIXELS,
         "most_elongated": predictor.MOST_ELONGATED,
+        "most_reduced": images.MOST_REDUCED,
         "diagonal_mm": FULL_FRAME_DIAGONAL_MM,
         "focal_35mm": metadata.FOCAL_35MM_RANGE,
         "units_mm": metadata.UNITS_MM,
@@ -150,6 +151,7 @@ def _model(name: str) -> tuple[dict[str, Any], bytes]:
         "title": f"{model.name}, {len(content) / 1e6:.1f} MB{_accuracy(name, model)}",
         "revision": model.revision,
         "licence": model.licence,
+        "enough": model.enough,
     }
     return about | {key: getattr(model.config, key) for key in keys}, content
 

@@ -63,19 +63,17 @@ async function predict({photo, name, model: index}, tell) {
   await load(index, tell);
   const model = site.models[index], [rows, columns] = model.input_size;
   const tags = await readTags(photo), bitmap = await decoded(photo, name, tags);
-  const turned = tags.orientation >= 5, stored = [bitmap.height, bitmap.width];
-  const [height, width] = turned ? stored.toReversed() : stored;
-  const focal35mm = tags.focal35mm(...stored), known = focal35mm !== undefined;
+  const [height, width] = sizeOf(bitmap, tags.orientation), focal35mm = tags.focal35mm(bitmap), known = focal35mm !== undefined;
   const focal = known ? focal35mm / site.diagonal_mm * Math.hypot(width, height) : model.canonical_focal * Math.max(width, height);
 
   const started = performance.now(), size = networkSize(rows, columns, height, width);
-  const images = new ort.Tensor("float32", pixelsOf(bitmap, size, tags.orientation), [1, 3, ...size]);
+  const images = new ort.Tensor("float32", pixelsOf(bitmap, size, tags, model), [1, 3, ...size]);
   const outputs = await loaded.session.run({images});
   const {depth: {data: network, dims}, uncertainty} = outputs;
   const scale = focal * Math.sqrt(size[1] / width * size[0] / height) / (model.canonical_focal * columns);
   const shrink = Math.min(1, LONGEST / Math.max(height, width)), shown = [height, width].map(side => Math.max(1, Math.round(side * shrink)));
   const depth = enlarged(network, dims.slice(2), shown, scale);
-  const canvas = upright(bitmap, shown, tags.orientation);
+  const {canvas} = upright(bitmap, tags.orientation, shown);
   const ends = network.filter(metres => metres < model.min_depth * 1.05 || metres > model.max_depth / 1.05).length;
   const result = {
     depth, height: shown[0], width: shown[1], name, photoSize: {width, height},
@@ -110,7 +108,7 @@ async function readTags(photo) {
   const positive = value => typeof value === "number" && value > 0 && value < Infinity ? value : NaN;
   const {FocalLengthIn35mmFormat, FocalLength, ExifImageWidth, FocalPlaneXResolution, FocalPlaneResolutionUnit = 2} = found.exif ?? {};
   const orientation = [1, 2, 3, 4, 5, 6, 7, 8].includes(found.ifd0?.Orientation) ? found.ifd0.Orientation : 1;
-  const focal35mm = (height, width) => {
+  const focal35mm = ({width, height}) => {
     const sensorMm = positive(ExifImageWidth) / positive(FocalPlaneXResolution) * (site.units_mm[FocalPlaneResolutionUnit] ?? NaN);
     const equivalent = positive(FocalLength) / (sensorMm * Math.hypot(1, height / width)) * site.diagonal_mm;
     const [least, most] = site.focal_35mm;
@@ -118,7 +116,7 @@ async function readTags(photo) {
   };
   // The decoder turns pictures of this container (HEIC, AVIF), which states their orientation itself.
   const turnsItself = String.fromCharCode(...content.subarray(4, 8)) === "ftyp";
-  return {orientation: turnsItself ? 1 : orientation, focal35mm, turnsItself};
+  return {orientation: turnsItself ? 1 : orientation, focal35mm, turnsItself, isJpeg: content[0] === 0xff && content[1] === 0xd8};
 }
 
 // The EXIF data of a WebP, whose container the library does not know; undefined for other files.
@@ -145,66 +143,73 @@ async function decoded(photo, name, {turnsItself}) {
   throw Error(`${name} has ${width}x${height} pixels, at most ${site.max_pixels.toLocaleString("en")} are read.`);
 }
 
-// Where a stored picture with this EXIF orientation lies: its axes exchanged, its columns and rows reversed.
-const placed = orientation => ({
-  turned: orientation >= 5, columnsReversed: [2, 3, 7, 8].includes(orientation), rowsReversed: [3, 4, 6, 7].includes(orientation),
-});
-
-// The network's input: upright, antialiased, RGB in [0, 1], one plane for each colour.
-function pixelsOf(bitmap, [height, width], orientation) {
-  const {turned, columnsReversed, rowsReversed} = placed(orientation), [rows, columns] = turned ? [width, height] : [height, width];
-  const factor = Math.max(1, Math.floor(Math.min(bitmap.width / columns, bitmap.height / rows) / 3));
-  const [reducedColumns, reducedRows] = [bitmap.width, bitmap.height].map(side => Math.ceil(side / factor));
-  const narrow = resampled(reduced(bitmap, factor), reducedRows, reducedColumns, bitmap.width / factor, columns);
-  const small = resampled(narrow, columns, reducedRows, bitmap.height / factor, rows);
-  const planes = new Float32Array(3 * height * width);
-  for (let y = 0, place = 0; y < height; y++)
-    for (let x = 0; x < width; x++, place++) {
-      const [row, column] = turned ? [x, y] : [y, x];
-      const source = 3 * ((rowsReversed ? rows - 1 - row : row) * columns + (columnsReversed ? columns - 1 - column : column));
-      for (let colour = 0; colour < 3; colour++) planes[colour * height * width + place] = small[source + colour] / 255;
-    }
-  return planes;
+// The network's input: upright, antialiased, RGB in [0, 1], one plane for each colour. The steps are Pillow's, and round
+// to 8 bits after each of them as it does: the network sees half a grey level.
+function pixelsOf(bitmap, [height, width], {orientation, isJpeg}, {enough}) {
+  const natural = sizeOf(bitmap, orientation);
+  const least = () => Math.floor(Math.min(...natural.map((side, axis) => Math.ceil(side / factor) / (2 * enough[axis]))));
+  let factor = 1;
+  if (isJpeg) factor = [8, 4, 2, 1].find(part => least() >= part) ?? 1; // as its decoder can
+  factor *= Math.min(Math.max(1, least()), site.most_reduced);
+  const rows = (top, high) => [upright(bitmap, orientation, natural, top, high).getImageData(0, 0, natural[1], high).data, 4];
+  const whole = reduced(rows, natural, [factor, factor]), gaps = [height, width].map((side, axis) => Math.max(1, Math.floor(whole.size[axis] / side / 3)));
+  const small = reduced(top => [whole.data.subarray(3 * whole.size[1] * top), 3], whole.size, gaps);
+  const [extentDown, extentAcross] = whole.size.map((side, axis) => side / gaps[axis]);
+  const narrow = resampled(small.data, ...small.size, extentAcross, width), made = resampled(narrow, width, small.size[0], extentDown, height);
+  return Float32Array.from({length: made.length}, (_, place) => {
+    const colour = Math.floor(place / (height * width));
+    return made[3 * (place - colour * height * width) + colour] / 255;
+  });
 }
 
-// Mean colours of squares of `factor` pixels, over white where the photo is transparent.
-function reduced(bitmap, factor) {
-  const {width, height} = bitmap, columns = Math.ceil(width / factor), rows = Math.ceil(height / factor);
-  const means = new Float32Array(3 * columns * rows), strip = factor * Math.max(1, Math.floor(STRIP / (width * factor)));
-  const context = new OffscreenCanvas(width, Math.min(strip, height)).getContext("2d", {willReadFrequently: true, alpha: false});
-  for (let top = 0; top < height; top += strip) {
-    const high = Math.min(strip, height - top);
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, high);
-    context.drawImage(bitmap, 0, top, width, high, 0, 0, width, high);
-    const {data} = context.getImageData(0, 0, width, high);
-    for (let y = 0, place = 0; y < high; y++) {
-      const row = Math.floor((top + y) / factor), tall = Math.min(factor, height - row * factor);
-      for (let column = 0, mean = 3 * row * columns; column < columns; column++, mean += 3) {
-        const wide = Math.min(factor, width - column * factor), part = 1 / (wide * tall);
-        let red = 0, green = 0, blue = 0;
-        for (const end = place + 4 * wide; place < end; place += 4)
-          red += data[place], green += data[place + 1], blue += data[place + 2];
-        means[mean] += red * part, means[mean + 1] += green * part, means[mean + 2] += blue * part;
-      }
+// (height, width) of the upright photo.
+const sizeOf = ({width, height}, orientation) => orientation >= 5 ? [width, height] : [height, width];
+
+// Rows of the upright photo at a size, over white where it is transparent.
+function upright(bitmap, orientation, [height, width], top = 0, high = height) {
+  const context = new OffscreenCanvas(width, high).getContext("2d", {willReadFrequently: true});
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, high);
+  context.imageSmoothingQuality = "high";
+  const [tall, wide] = sizeOf(bitmap, orientation), [right, down] = [width / wide, height / tall];
+  const [left, up] = [[2, 3, 6, 7].includes(orientation), [3, 4, 7, 8].includes(orientation)]; // reversed
+  const [x, y] = [left ? -right : right, up ? -down : down];
+  context.setTransform(...orientation >= 5 ? [0, y, x, 0] : [x, 0, 0, y], left ? width : 0, (up ? height : 0) - top);
+  context.drawImage(bitmap, 0, 0);
+  return context;
+}
+
+// Means of boxes of pixels. `rows(top, count)` returns rows and the number of their channels.
+function reduced(rows, [height, width], [down, across]) {
+  const size = [Math.ceil(height / down), Math.ceil(width / across)], data = new Uint8ClampedArray(3 * size[0] * size[1]);
+  const strip = down * Math.max(1, Math.floor(STRIP / (width * down))), sums = new Float32Array(3 * size[1]);
+  for (let top = 0, to = 0; top < height; top += strip) {
+    const high = Math.min(strip, height - top), [pixels, channels] = rows(top, high);
+    for (let y = 0, from = 0; y < high; y += down) {
+      const tall = Math.min(down, high - y);
+      sums.fill(0);
+      for (let row = 0; row < tall; row++)
+        for (let x = 0, sum = 0; x < width; x += across, sum += 3)
+          for (const end = from + channels * Math.min(across, width - x); from < end; from += channels)
+            sums[sum] += pixels[from], sums[sum + 1] += pixels[from + 1], sums[sum + 2] += pixels[from + 2];
+      for (let sum = 0; sum < sums.length; sum++)
+        data[to++] = sums[sum] / (tall * Math.min(across, width - across * Math.floor(sum / 3)));
     }
   }
-  return means;
+  return {data, size};
 }
 
 // Resample rows of `count` colours, which stand for `extent` pixels, to `size` with a triangular filter, and transpose.
 function resampled(colours, rows, count, extent, size) {
-  const made = new Float32Array(3 * size * rows), scale = extent / size, support = Math.max(1, scale);
+  const made = new Uint8ClampedArray(3 * size * rows), scale = extent / size, support = Math.max(1, scale);
   for (let x = 0; x < size; x++) {
     const centre = (x + 0.5) * scale, first = Math.max(0, Math.trunc(centre - support + 0.5)), end = Math.min(count, Math.trunc(centre + support + 0.5));
     const weights = Float32Array.from({length: end - first}, (_, place) => Math.max(0, 1 - Math.abs(first + place + 0.5 - centre) / support));
     const sum = weights.reduce((one, other) => one + other);
     for (let y = 0; y < rows; y++) {
       let red = 0, green = 0, blue = 0;
-      for (let place = 0, from = 3 * (y * count + first); place < weights.length; place++, from += 3) {
-        const weight = weights[place];
-        red += weight * colours[from], green += weight * colours[from + 1], blue += weight * colours[from + 2];
-      }
+      for (let place = 0, from = 3 * (y * count + first); place < weights.length; place++, from += 3)
+        red += weights[place] * colours[from], green += weights[place] * colours[from + 1], blue += weights[place] * colours[from + 2];
       const to = 3 * (x * rows + y);
       made[to] = red / sum, made[to + 1] = green / sum, made[to + 2] = blue / sum;
     }
@@ -225,20 +230,6 @@ function enlarged(values, [rows, columns], [height, width], scale) {
     }
   }
   return made;
-}
-
-// The photo as a person sees it, over white.
-function upright(bitmap, [height, width], orientation) {
-  const {turned, columnsReversed, rowsReversed} = placed(orientation), canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d");
-  const [right, down] = turned ? [[0, height], [width, 0]] : [[width, 0], [0, height]];
-  const reversed = (axis, yes) => yes ? [axis.map(side => -side), axis] : [axis, [0, 0]];
-  const [[a, b], [e1, f1]] = reversed(right, columnsReversed), [[c, d], [e2, f2]] = reversed(down, rowsReversed);
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
-  context.imageSmoothingQuality = "high";
-  context.setTransform(a, b, c, d, e1 + e2, f1 + f2);
-  context.drawImage(bitmap, 0, 0, 1, 1);
-  return canvas;
 }
 
 // ---- surfaces ----
