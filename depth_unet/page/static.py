@@ -36,7 +36,7 @@ MODELS = [name for name in (DEFAULT_MODEL, f"{DEFAULT_MODEL}-nano") if Path(name
 LARGEST_SITE = 40_000_000  # bytes
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self' blob:; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'"
+    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'"
 )
 # Of npm: version, SHA-512 ("integrity") and files, by their names in the site. All scripts end with .js, whose type every
 # host knows.

@@ -1,6 +1,7 @@
 """The page without a server as a person sees it: headless Chromium against Python's plain file server."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -18,9 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trimesh
+import yaml
 from PIL import Image
 
-from depth_unet import DEFAULT_MODEL, DepthUNet, DepthUNetConfig
+from depth_unet import DEFAULT_MODEL, DepthUNet, DepthUNetConfig, Prediction
 
 pytest.importorskip("onnx", reason="the optional package onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the optional package onnxruntime is not installed")
@@ -70,6 +73,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, runtime: Path, tiny: Path) ->
     folder = tmp_path_factory.mktemp("served") / "lab" / "depth"
     static.write_site(folder, [str(tiny), DEFAULT_MODEL], runtime=runtime)
     return folder
+
+
+XMP = (
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"
+    b"<rdf:Description xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation=\"6\"/></rdf:RDF></x:xmpmeta>"
+)
 
 
 @contextmanager
@@ -164,20 +173,20 @@ def save(page: Any, title: str, folder: Path) -> Path:
     return path
 
 
-def predicted(page: Any, photo: Path, model: int = 0) -> dict[str, Any]:
+def predicted(page: Any, photo: bytes, name: str, model: int = 0) -> dict[str, Any]:
     """What the worker answers for a photo, without the page around it."""
-    content = base64.b64encode(photo.read_bytes()).decode()
     answer = page.evaluate(
         """async ([content, name, model]) => {
             const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
-            const made = await ask("predict", {photo: new File([bytes], name), name, model});
+            const made = await ask("predict", {photo: new File([bytes], name), name, model}), reader = new FileReader();
             made.photo.close();
-            return {...made, photo: null, depth: Array.from(made.depth)};
+            await new Promise(done => (reader.onload = done, reader.readAsDataURL(new Blob([made.depth]))));
+            return {...made, photo: null, uncertainty: null, depth: reader.result.split(",")[1]};
         }""",
-        [content, photo.name, model],
+        [base64.b64encode(photo).decode(), name, model],
     )
-    answer["depth"] = np.reshape(answer["depth"], (answer["height"], answer["width"])).astype(np.float32)
-    return answer
+    depth = np.frombuffer(base64.b64decode(answer["depth"]), np.float32)
+    return {**answer, "depth": depth.reshape(answer["height"], answer["width"])}
 
 
 def model_of(site: Path, index: int) -> OnnxDepthUNet:
@@ -267,12 +276,311 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
+@pytest.fixture(scope="module")
+def open_page(browser: Any, server: tuple[str, Path]) -> Iterator[Any]:
+    """One page for the tests that only ask its worker."""
+    with visiting(browser, server[0]) as page:
+        yield page
+
+
 @pytest.mark.parametrize("name", ["small.jpg", "plain.png", "phone.jpg", "portrait.jpg", "other.jpg", "below.webp"])
-def test_depth_is_that_of_python(page: Any, site: Path, rooms: dict[str, Path], name: str):
+def test_depth_is_that_of_python(open_page: Any, site: Path, rooms: dict[str, Path], name: str):
     expected = model_of(site, 1).predict(rooms[name])
-    made = predicted(page, rooms[name], 1)
+    made = predicted(open_page, rooms[name].read_bytes(), name, 1)
     median, worst = difference(made["depth"], expected.depth)
     print(f"{name}: median {median:.2%}, 99th percentile {worst:.2%}")
     assert (made["photoSize"]["height"], made["photoSize"]["width"]) == expected.depth.shape
     assert made["cameraFrom"] == expected.camera_from
     assert median < 0.002 and worst < 0.02
+
+
+def test_cameras_are_those_of_python(open_page: Any, site: Path, photo: Path, tmp_path: Path):
+    model = model_of(site, 0)
+    assert len(MADE) >= 30
+    for name, tags in MADE.items():
+        content = io.BytesIO()
+        with Image.open(photo) as image:
+            image.save(content, "JPEG", quality=90, **({"exif": tags} if tags else {}))
+        expected = model.predict(content.getvalue())
+        made = predicted(open_page, content.getvalue(), name)
+        camera = [made["camera"][key] for key in ("fx", "fy", "cx", "cy")]
+        assert made["photoSize"] == {"width": expected.camera.width, "height": expected.camera.height}, name
+        assert camera == pytest.approx(expected.camera[2:], rel=1e-6), name
+        assert made["cameraFrom"] == expected.camera_from, name
+        assert difference(made["depth"], expected.depth)[1] < 1e-3, name  # the pixels are turned, too
+
+
+def test_orientation_of_xmp_counts_only_without_one_of_exif(open_page: Any, site: Path, photo: Path):
+    model, xmp = model_of(site, 0), b"http://ns.adobe.com/xap/1.0/\0" + XMP
+    for tags in (b"", exif({UPRIGHT: (SHORT, 3)})):
+        content = io.BytesIO()
+        with Image.open(photo) as image:
+            image.save(content, "JPEG", **({"exif": tags} if tags else {}))
+        whole = content.getvalue()
+        whole = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + whole[2:]
+        made, expected = predicted(open_page, whole, "xmp.jpg"), model.predict(whole)
+        assert made["depth"].shape == expected.depth.shape
+        assert difference(made["depth"], expected.depth)[1] < 1e-3
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "AVIF"])
+def test_other_formats_are_turned(open_page: Any, site: Path, photo: Path, name: str):
+    content = io.BytesIO()
+    with Image.open(photo) as image:
+        image.save(
+            content,
+            name,
+            exif=exif({UPRIGHT: (SHORT, 6), LENS: (SHORT, 24)}),
+            **({} if name == "PNG" else {"quality": 90}),
+        )
+    expected, made = model_of(site, 0).predict(content.getvalue()), predicted(open_page, content.getvalue(), name)
+    assert made["camera"]["fx"] == pytest.approx(expected.camera.fx)
+    assert made["depth"].shape == expected.depth.shape == (160, 120)
+    assert difference(made["depth"], expected.depth)[1] < 0.01
+
+
+def test_measured_length_and_files(page: Any, site: Path, rooms: dict[str, Path], tmp_path: Path):
+    expected = model_of(site, 1).predict(rooms["portrait.jpg"])
+    choose(page, rooms["portrait.jpg"], 1)
+    ends = [(300, 500), (900, 1300)]
+    page.get_by_role("tab", name="Measure").click()
+    frame = page.locator("[data-part=frame]")
+    box = frame.bounding_box()
+    for x, y in ends:
+        part = (x + 0.5) / expected.camera.width, (y + 0.5) / expected.camera.height
+        frame.click(position={"x": part[0] * box["width"], "y": part[1] * box["height"]})
+    length = page.evaluate("viewer.state().measurements[0].value")
+    assert length == pytest.approx(expected.distance_between(*ends), rel=0.01)
+
+    metres = np.load(save(page, "Depth, metres", tmp_path))
+    with Image.open(save(page, "Depth, 16 bit", tmp_path)) as image:
+        assert np.abs(np.asarray(image) / 1000 - metres).max() < 0.002
+    assert max(difference(metres, expected.depth)) < 0.02
+    assert f"{length:.4f}" in save(page, "Measurements", tmp_path).read_text("utf-8-sig")
+    with Image.open(save(page, "Picture", tmp_path)) as picture:
+        assert picture.height > metres.shape[0]  # the scale is below
+
+    # As Prediction saves them, but for the number of points.
+    cloud, solid = trimesh.load(save(page, "Points", tmp_path)), trimesh.load(save(page, "Surface", tmp_path))
+    Prediction(metres, expected.camera.resize(*metres.shape[::-1]), image=Image.open(rooms["portrait.jpg"])).save(
+        tmp_path / "own.ply"
+    )
+    own = trimesh.load(tmp_path / "own.ply")
+    assert np.allclose(cloud.vertices, own.vertices, atol=1e-3)
+    assert np.abs(cloud.colors[:, :3].astype(int) - own.colors[:, :3]).mean() < 3
+    (mesh,) = solid.geometry.values()
+    assert np.allclose(mesh.bounds, [own.vertices.min(axis=0), own.vertices.max(axis=0)], rtol=0.02, atol=0.02)
+    assert mesh.visual.material.baseColorTexture.size == metres.shape[::-1]
+    # The photo's upper left corner is the mesh's: left, above, ahead; and its triangles face the viewer.
+    corner = mesh.vertices[np.argmin(np.abs(mesh.visual.uv - (0, 1)).sum(axis=1))]
+    assert corner[0] < 0 < corner[1] and corner[2] < 0
+    assert (mesh.face_normals[:, 2] > 0).mean() > 0.9
+
+
+def test_no_request_after_loading_and_none_elsewhere(
+    browser: Any, server: tuple[str, Path], photo: Path, tmp_path: Path
+):
+    address, log = server
+    with visiting(browser, address) as page:
+        before = log.read_text()
+        choose(page, photo)
+        page.mouse.move(400, 400)
+        for title in ("Depth, 16 bit", "Surface", "Picture"):
+            save(page, title, tmp_path)
+        assert log.read_text() == before
+        # What would be sent to another host is refused, in the page and in its worker.
+        elsewhere = address.replace("127.0.0.1", "localhost")
+        refused = """async address => {
+            const refusal = new Promise(resolve => addEventListener("securitypolicyviolation", resolve, {once: true}));
+            await fetch(address, {mode: "no-cors"}).catch(() => null);
+            const none = new Promise(resolve => setTimeout(resolve, 5000, {effectiveDirective: "none"}));
+            return (await Promise.race([refusal, none])).effectiveDirective;
+        }"""
+        assert page.evaluate(refused, elsewhere) == "connect-src"
+        assert page.workers[0].evaluate(refused, elsewhere) == "connect-src"
+        page.errors.clear()  # Chromium reports the refusals
+
+
+def test_second_visit_without_network_and_what_is_stored(browser: Any, site: Path, photo: Path):
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
+    page = context.new_page()
+    with serving(site) as (address, _):
+        page.goto(address)
+        wait_for(page, "Ready")
+    page.goto(address)  # the server is stopped
+    wait_for(page, "Ready")
+    # The service worker adds the headers that allow threads.
+    assert page.evaluate("crossOriginIsolated && navigator.hardwareConcurrency > 1") == (
+        "threads" in page.inner_text("#status")
+    )
+    assert page.evaluate("crossOriginIsolated")
+    choose(page, photo)
+    page.reload()
+    wait_for(page, "Predicted")  # the tab's own photo
+    assert page.evaluate("viewer.state() !== null")
+    stored = """async () => {
+        const kept = [];
+        for (const name of await caches.keys())
+            for (const {url} of await (await caches.open(name)).keys()) kept.push(url);
+        const databases = await indexedDB.databases();
+        return [Object.keys(localStorage), Object.keys(sessionStorage), databases.length, document.cookie, kept];
+    }"""
+    local, session, databases, cookie, kept = page.evaluate(stored)
+    assert (local, session, databases, cookie) == ([], ["photo"], 0, "")
+    assert all(url.startswith(address) for url in kept)
+    assert {url.rsplit("/", 1)[-1] for url in kept} <= {"", *(path.name for path in site.rglob("*"))}
+    page.get_by_role("button", name="Remove photo").click()
+    assert page.evaluate("[sessionStorage.length, viewer.state()]") == [0, None]
+    context.close()
+
+
+def test_a_newer_site_replaces_the_older(browser: Any, site: Path, runtime: Path, tiny: Path, tmp_path: Path):
+    folder, context = tmp_path / "lab" / "depth", browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
+    static.write_site(folder, [str(tiny)], "Old", runtime)
+    with serving(folder) as (address, _):
+        for title in ("Old", "New"):
+            static.write_site(folder, [str(tiny)], title, runtime)
+            page = context.new_page()
+            page.goto(address)
+            wait_for(page, "Ready")
+            page.evaluate("navigator.serviceWorker.getRegistration().then(found => found.update())")
+            page.close()  # the newer service worker takes over once no page uses the older one
+        page = context.new_page()
+        page.goto(address)
+        assert page.title() == "New"
+        assert len(page.evaluate("caches.keys()")) == 1
+    context.close()
+
+
+def test_photos_come_by_drop_paste_and_camera(page: Any, photo: Path):
+    hand_over = """([kind, content]) => {
+        const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0)), data = new DataTransfer();
+        data.items.add(new File([bytes], kind + ".jpg", {type: "image/jpeg"}));
+        const event = kind === "drop" ? new DragEvent(kind, {dataTransfer: data, cancelable: true})
+            : new ClipboardEvent(kind, {clipboardData: data});
+        parts.status.textContent = "";
+        dispatchEvent(event);
+    }"""
+    for kind in ("drop", "paste"):
+        page.evaluate(hand_over, [kind, base64.b64encode(photo.read_bytes()).decode()])
+        wait_for(page, "Predicted")
+        assert f"{kind}.jpg" in page.inner_text("[data-part=about]")
+    page.get_by_role("button", name="Camera").click()
+    page.evaluate(
+        "new Promise(done => parts.video.readyState ? done() : parts.video.addEventListener('loadeddata', done))"
+    )
+    page.get_by_role("button", name="Take the photo").click()
+    wait_for(page, "Predicted")
+    page.get_by_text("camera.jpg").wait_for()
+    assert page.evaluate("parts.video.srcObject") is None  # the camera is off
+
+
+def test_an_error_leaves_the_picture_and_the_page_responsive(page: Any, photo: Path, tmp_path: Path):
+    choose(page, photo)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photo.read_bytes()[:300])
+    page.set_input_files("#file", broken)
+    page.get_by_role("alert").get_by_text("broken.jpg is damaged").wait_for()
+    assert page.locator("[data-part=frame]").is_visible()
+    # While the network computes, the page answers.
+    longest = page.evaluate(
+        """async () => {
+            let longest = 0, last = performance.now(), running = true;
+            const tick = () => {
+                longest = Math.max(longest, performance.now() - last);
+                last = performance.now();
+                if (running) setTimeout(tick);
+            };
+            tick();
+            await take(photo);
+            running = false;
+            return longest;
+        }"""
+    )
+    assert longest < 5000
+
+
+def test_memory_of_the_tab_is_flat(browser: Any, server: tuple[str, Path]):
+    content = io.BytesIO()
+    with Image.open(EXAMPLES / "kitchen.jpg") as image:
+        image.resize((2000, 1500)).save(content, "JPEG")
+    with visiting(browser, server[0]) as page:
+        page.evaluate(
+            "content => window.content = Uint8Array.from(atob(content), letter => letter.charCodeAt(0))",
+            base64.b64encode(content.getvalue()).decode(),
+        )
+        sizes = []
+        for _ in range(5):
+            page.evaluate(
+                "(async () => { for (let i = 0; i < 10; i++) await take(new File([content], `${i}.jpg`)); })()"
+            )
+            sizes.append(memory(browser) / 1e6)
+    print("megabytes after each ten photos:", *map(round, sizes))
+    assert sizes[4] < sizes[1] + 60
+
+
+def memory(browser: Any) -> int:
+    """Bytes of all processes of the browser, shared ones counted once."""
+    mine = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
+    total = 0
+    for line in mine:
+        number, _, arguments = line.strip().partition(" ")
+        if "--type=renderer" in arguments and CHROMIUM is not None and "chromium" in arguments:
+            rollup = Path(f"/proc/{number}/smaps_rollup")
+            found = re.search(r"^Pss: +(\d+) kB", rollup.read_text(), re.M) if rollup.exists() else None
+            total += 1024 * int(found[1]) if found else 0
+    return total
+
+
+def test_site_is_small_relative_and_made_of_the_same_files(site: Path, tiny: Path, runtime: Path, tmp_path: Path):
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) <= 40e6
+    for name in static.OWN:
+        assert (site / name).read_bytes() == (PAGE / name).read_bytes()
+    written = "".join(
+        (site / name).read_text() for name in ("index.html", "site.js", "sw.js", "worker.js", "site.webmanifest")
+    )
+    assert re.findall(r"""(?:href|src|"start_url")[=:] ?["']/""", written) == []
+    assert set(re.findall(r"https?://[^\"' ]+", written)) == set()
+    assert "README.md" not in {path.name for path in site.iterdir()}
+
+
+def test_command_writes_a_space_and_refuses_in_one_sentence(
+    tiny: Path, runtime: Path, tmp_path: Path, capsys, monkeypatch
+):
+    command = [
+        "--output",
+        str(tmp_path / "space"),
+        "--model",
+        str(tiny),
+        "--title",
+        'A "<b>" title',
+        "--runtime",
+        str(runtime),
+    ]
+    assert static.main([*command, "--space"]) == 0
+    assert "MB" in capsys.readouterr().out
+    front = yaml.safe_load((tmp_path / "space" / "README.md").read_text().split("---")[1])
+    assert (front["sdk"], front["title"]) == ("static", 'A "<b>" title')
+    assert json.loads((tmp_path / "space" / "site.webmanifest").read_text())["name"] == 'A "<b>" title'
+    assert "<h1>A &quot;&lt;b&gt;&quot; title</h1>" in (tmp_path / "space" / "index.html").read_text()
+
+    changed = tmp_path / "changed"
+    shutil.copytree(runtime, changed)
+    with next(changed.glob("exifr*")).open("ab") as archive:
+        archive.write(b" ")
+    assert static.main([*command[:-1], str(changed)]) == 2
+    assert "SHA-512 differs" in capsys.readouterr().err
+    assert static.main([*command[:-1], str(tmp_path)]) == 2
+    assert "onnxruntime-web" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", "")
+    assert static.main(command[:-2]) == 2
+    assert "npm is not installed" in capsys.readouterr().err
+
+
+def test_weights_in_half_precision_compute_the_same(site: Path):
+    model, images = DepthUNet.from_pretrained(), torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    halved = model_of(site, 1)
+    assert halved.path.stat().st_size < 11.5e6
+    assert torch.allclose(halved.run(images), model.run(images), rtol=0.01)

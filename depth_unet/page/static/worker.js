@@ -62,18 +62,18 @@ async function download(file, bytes, tell) {
 async function predict({photo, name, model: index}, tell) {
   await load(index, tell);
   const model = site.models[index], [rows, columns] = model.input_size;
-  const tags = await readTags(photo), bitmap = await decoded(photo, name, tags);
-  const [height, width] = sizeOf(bitmap, tags.orientation), focal35mm = tags.focal35mm(bitmap), known = focal35mm !== undefined;
+  const {bitmap, orientation, focal35mm, isJpeg} = await read(photo, name);
+  const [height, width] = sizeOf(bitmap, orientation), known = focal35mm !== undefined;
   const focal = known ? focal35mm / site.diagonal_mm * Math.hypot(width, height) : model.canonical_focal * Math.max(width, height);
 
   const started = performance.now(), size = networkSize(rows, columns, height, width);
-  const images = new ort.Tensor("float32", pixelsOf(bitmap, size, tags, model), [1, 3, ...size]);
+  const images = new ort.Tensor("float32", pixelsOf(bitmap, size, {orientation, isJpeg}, model), [1, 3, ...size]);
   const outputs = await loaded.session.run({images});
   const {depth: {data: network, dims}, uncertainty} = outputs;
   const scale = focal * Math.sqrt(size[1] / width * size[0] / height) / (model.canonical_focal * columns);
   const shrink = Math.min(1, LONGEST / Math.max(height, width)), shown = [height, width].map(side => Math.max(1, Math.round(side * shrink)));
   const depth = enlarged(network, dims.slice(2), shown, scale);
-  const {canvas} = upright(bitmap, tags.orientation, shown);
+  const {canvas} = upright(bitmap, orientation, shown);
   const ends = network.filter(metres => metres < model.min_depth * 1.05 || metres > model.max_depth / 1.05).length;
   const result = {
     depth, height: shown[0], width: shown[1], name, photoSize: {width, height},
@@ -100,54 +100,54 @@ function networkSize(rows, columns, height, width) {
 }
 
 // ---- the photo ----
-// The orientation, 1 to 8, and the 35 mm equivalent focal length of a photo whose stored size is given, if it is known.
-async function readTags(photo) {
-  const content = new Uint8Array(await photo.arrayBuffer());
+// The pixels as they are decoded, the orientation that makes them upright, 1 to 8, and the 35 mm equivalent focal length.
+async function read(photo, name) {
+  const content = new Uint8Array(await photo.arrayBuffer()), text = place => String.fromCharCode(...content.subarray(place, place + 4));
+  const isJpeg = content[0] === 0xff && content[1] === 0xd8, isWebp = text(0) === "RIFF" && text(8) === "WEBP";
+  const places = isJpeg || isWebp ? partsOf(content, isJpeg).filter(([start]) => text(start).toUpperCase() === "EXIF") : [];
+  // The library does not know the container of WebP, but reads bare EXIF data.
+  const bare = isWebp && places.map(([start, end]) => content.slice(start + 8 + 6 * (text(start + 8) === "Exif"), end))[0];
+  const tags = await readTags(bare || content);
+  for (const [start] of places) content[start] = 0; // without EXIF data, the decoder does not turn the pixels
+  const bitmap = await createImageBitmap(new Blob([content])).catch(() => {
+    throw Error(`${name} is damaged, or no picture that this browser can read: try JPEG, PNG or WebP.`);
+  });
+  const {width, height} = bitmap, orientation = isJpeg || isWebp ? tags.orientation : 1; // it turns those of other formats
+  if (width * height > site.max_pixels) throw Error(`${name} has ${width}x${height} pixels, at most ${site.max_pixels.toLocaleString("en")} are read.`);
+  return {bitmap, orientation, focal35mm: tags.focal35mm(width, height), isJpeg};
+}
+
+// Start and end of what a JPEG holds before its pixels, or of the parts of a WebP, each with its name first.
+function partsOf(content, isJpeg) {
+  const found = [], view = new DataView(content.buffer);
+  for (let place = isJpeg ? 2 : 12, end; place + 8 <= content.length; place = end) {
+    if (isJpeg && (content[place] !== 0xff || content[place + 1] === 0xda)) break;
+    end = place + (isJpeg ? 2 + view.getUint16(place + 2) : 8 + view.getUint32(place + 4, true));
+    found.push([place + (isJpeg ? 4 : 0), end]);
+    if (!isJpeg) end += end % 2;
+  }
+  return found;
+}
+
+async function readTags(content) {
   const options = {tiff: true, ifd0: {}, exif: true, xmp: true, gps: false, translateValues: false, reviveValues: false, mergeOutput: false};
-  const found = await exifr.parse(webpExif(content) ?? content, options).catch(() => null) ?? {}; // none, or damaged
+  const found = await exifr.parse(content, options).catch(() => null) ?? {}; // none, or damaged
   const positive = value => typeof value === "number" && value > 0 && value < Infinity ? value : NaN;
   const {FocalLengthIn35mmFormat, FocalLength, ExifImageWidth, FocalPlaneXResolution, FocalPlaneResolutionUnit = 2} = found.exif ?? {};
   const orientation = [1, 2, 3, 4, 5, 6, 7, 8].includes(found.ifd0?.Orientation) ? found.ifd0.Orientation : 1;
-  const focal35mm = ({width, height}) => {
+  const focal35mm = (width, height) => {
     const sensorMm = positive(ExifImageWidth) / positive(FocalPlaneXResolution) * (site.units_mm[FocalPlaneResolutionUnit] ?? NaN);
     const equivalent = positive(FocalLength) / (sensorMm * Math.hypot(1, height / width)) * site.diagonal_mm;
     const [least, most] = site.focal_35mm;
     return [positive(FocalLengthIn35mmFormat), equivalent].find(value => value >= least && value <= most);
   };
-  // The decoder turns pictures of this container (HEIC, AVIF), which states their orientation itself.
-  const turnsItself = String.fromCharCode(...content.subarray(4, 8)) === "ftyp";
-  return {orientation: turnsItself ? 1 : orientation, focal35mm, turnsItself, isJpeg: content[0] === 0xff && content[1] === 0xd8};
-}
-
-// The EXIF data of a WebP, whose container the library does not know; undefined for other files.
-function webpExif(content) {
-  const text = place => String.fromCharCode(...content.subarray(place, place + 4)), view = new DataView(content.buffer);
-  if (text(0) !== "RIFF" || text(8) !== "WEBP") return undefined;
-  for (let place = 12, length; place + 8 < content.length; place += 8 + length + length % 2) {
-    length = view.getUint32(place + 4, true);
-    if (text(place) === "EXIF") return content.slice(place + 8 + 6 * (text(place + 8) === "Exif"), place + 8 + length);
-  }
-  return undefined;
-}
-
-async function decoded(photo, name, {turnsItself}) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(photo, {imageOrientation: turnsItself ? "from-image" : "none"});
-  } catch {
-    throw Error(`${name} is damaged, or no picture that this browser can read: try JPEG, PNG or WebP.`);
-  }
-  const {width, height} = bitmap;
-  if (width * height <= site.max_pixels) return bitmap;
-  bitmap.close();
-  throw Error(`${name} has ${width}x${height} pixels, at most ${site.max_pixels.toLocaleString("en")} are read.`);
+  return {orientation, focal35mm};
 }
 
 // The network's input: upright, antialiased, RGB in [0, 1], one plane for each colour. The steps are Pillow's, and round
 // to 8 bits after each of them as it does: the network sees half a grey level.
 function pixelsOf(bitmap, [height, width], {orientation, isJpeg}, {enough}) {
-  const natural = sizeOf(bitmap, orientation);
-  const least = () => Math.floor(Math.min(...natural.map((side, axis) => Math.ceil(side / factor) / (2 * enough[axis]))));
+  const natural = sizeOf(bitmap, orientation), least = () => Math.floor(Math.min(...natural.map((side, axis) => Math.ceil(side / factor) / (2 * enough[axis]))));
   let factor = 1;
   if (isJpeg) factor = [8, 4, 2, 1].find(part => least() >= part) ?? 1; // as its decoder can
   factor *= Math.min(Math.max(1, least()), site.most_reduced);
