@@ -33,7 +33,7 @@ MAX_PIXELS = 120_000_000  # larger files (decompression bombs) are refused befor
 ImageSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
 _STRIP_PIXELS = 1 << 20  # converted at once
-MOST_REDUCED = 32  # Pillow's means of larger boxes are too dark
+_MOST_REDUCED = 32  # Pillow's means of larger boxes are too dark
 _WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))  # of cameras, in files of 16 bits
 _HDR = 16.0  # float pictures up to this have white at 1 and highlights above
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -278,7 +278,7 @@ def _factor(size: tuple[int, int], enough: tuple[int, int] | None) -> int:
     """By how much a picture is reduced to be at least twice as large as `enough`, both (width, height)."""
     if enough is None:
         return 1
-    return min(max(1, min(have // (2 * need) for have, need in zip(size, enough, strict=True))), MOST_REDUCED)
+    return min(max(1, min(have // (2 * need) for have, need in zip(size, enough, strict=True))), _MOST_REDUCED)
 
 
 def _in_strips(size: tuple[int, int], factor: int, rgb_rows: Callable[[int, int], Image.Image]) -> Image.Image:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,34 +34,28 @@ OWN = ("viewer.js", "scene.js", "viewer.css", "icon.svg")  # the same files as o
 MODELS = [name for name in (DEFAULT_MODEL, f"{DEFAULT_MODEL}-nano") if Path(name).is_dir()]
 LARGEST_SITE = 40_000_000  # bytes
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'"
 )
-# Of npm: version, SHA-512 ("integrity") and files, by their names in the site. All scripts end with .js, whose type every
-# host knows.
 WASM = "runtime/ort-wasm.wasm"
-PACKAGES = {
-    "onnxruntime-web": (
-        "1.30.0",
-        "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
-        {
-            "runtime/ort.js": "dist/ort.{build}.min.js",
-            "runtime/ort-wasm.js": "dist/ort-wasm-simd-threaded{kind}.mjs",
-            WASM: "dist/ort-wasm-simd-threaded{kind}.wasm",
-        },
-    ),
-    "exifr": (
-        "7.1.3",
-        "g/aje2noHivrRSLbAUtBPWFbxKdKhgj/xr1vATDdUXPOFYJlQ62Ft0oy+72V6XLIpDJfHs6gXLbBLAolqOXYRw==",
-        {"runtime/exifr.js": "dist/full.umd.js", "runtime/exifr_licence.txt": "LICENSE"},
-    ),
+VERSIONS = {"onnxruntime-web": "1.30.0", "exifr": "7.1.3"}  # of the packages of npm
+SHA512 = {  # of their archives: npm's "integrity"
+    "onnxruntime-web": "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
+    "exifr": "g/aje2noHivrRSLbAUtBPWFbxKdKhgj/xr1vATDdUXPOFYJlQ62Ft0oy+72V6XLIpDJfHs6gXLbBLAolqOXYRw==",
 }
-NPM_PACK = ["pack", *(f"{package}@{version}" for package, (version, *_) in PACKAGES.items())]
+FILES = {  # by their names in the site, where all scripts end with .js: every host knows its type
+    "runtime/ort.js": ("onnxruntime-web", "dist/ort.{build}.min.js"),
+    "runtime/ort-wasm.js": ("onnxruntime-web", "dist/ort-wasm-simd-threaded{kind}.mjs"),
+    WASM: ("onnxruntime-web", "dist/ort-wasm-simd-threaded{kind}.wasm"),
+    "runtime/exifr.js": ("exifr", "dist/full.umd.js"),
+    "runtime/exifr_licence.txt": ("exifr", "LICENSE"),
+}
+NPM_PACK = ["pack", *(f"{package}@{version}" for package, version in VERSIONS.items())]
 
 
 def write_site(
     output: str | os.PathLike,
-    models: Sequence[str] = MODELS,
+    models: list[str] = MODELS,
     title: str = TITLE,
     runtime: str | os.PathLike | None = None,
     webgpu: bool = False,
@@ -74,7 +67,7 @@ def write_site(
         output: folder; files of an earlier site in it are replaced, others stay.
         models: DepthUNets as for `open_model`; the first one is chosen when the page opens.
         title: of the page.
-        runtime: folder with the archives of `PACKAGES`, as `npm pack` writes them; by default npm downloads them.
+        runtime: folder with the archives that `npm pack` writes; by default npm downloads them.
         webgpu: use the larger runtime, which also computes on graphics processors (experimental).
         space: also write the README.md of a static Hugging Face Space.
 
@@ -84,8 +77,7 @@ def write_site(
     Raises:
         FileNotFoundError, ConnectionError: no such model or archive.
         ValueError: another kind of model, npm fails, an archive is not the expected one, or the site is too large.
-        ImportError: onnx or onnxruntime is not installed.
-        OSError: the folder cannot be written.
+        ImportError, OSError: onnx or onnxruntime is not installed, or the folder cannot be written.
     """
     files = _runtime_files(runtime, webgpu)
     chosen = [_model(name) for name in dict.fromkeys(models)]
@@ -95,7 +87,6 @@ def write_site(
         "webgpu": webgpu,
         "max_pixels": images.MAX_PIXELS,
         "most_elongated": predictor.MOST_ELONGATED,
-        "most_reduced": images.MOST_REDUCED,
         "diagonal_mm": FULL_FRAME_DIAGONAL_MM,
         "focal_35mm": metadata.FOCAL_35MM_RANGE,
         "units_mm": metadata.UNITS_MM,
@@ -110,7 +101,7 @@ def write_site(
         "site": json.dumps(settings).replace("<", "\\u003c"),  # a name must not end the element
         "licences": "".join(f"- weights of {about['name']}: {about['licence']}\n" for about, _ in chosen),
         "first": json.dumps(["./", *sorted(set(files) - later)]),
-        "version": hashlib.sha256(repr((sorted(files.items()), settings, title)).encode()).hexdigest()[:16],
+        "version": hashlib.sha256(b"".join([repr((settings, title)).encode(), *files.values()])).hexdigest()[:16],
     }
     for name in ("index.html", "licences.txt", "site.webmanifest", "README.md", "sw.js"):
         files[name] = string.Template(files[name].decode()).substitute(values).encode()
@@ -118,42 +109,30 @@ def write_site(
         del files["README.md"]
     size = sum(map(len, files.values()))
     if size > LARGEST_SITE:
-        raise ValueError(
-            f"the site would have {size / 1e6:.1f} MB, at most {LARGEST_SITE / 1e6:.0f}: give fewer models"
-        )
+        raise ValueError(f"the site would have {size / 1e6:.1f} MB, at most {LARGEST_SITE / 1e6:.0f} are allowed")
     for path, content in ((Path(output, name), content) for name, content in files.items()):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
-    for old in Path(output, "models").glob("*.onnx"):
-        if f"models/{old.name}" not in files:
-            old.unlink()
+    for old in set(Path(output, "models").glob("*.onnx")) - {Path(output, name) for name in files}:
+        old.unlink()
     return size
 
 
 def _model(name: str) -> tuple[dict[str, Any], bytes]:
     """What the page needs to know of a model, and its ONNX file with half-precision weights."""
     model = open_chosen(name, "cpu", "float32")
+    if not isinstance(model, DepthUNet | OnnxDepthUNet):
+        raise ValueError(f"{name} is not a model of depth_unet: only those run in the browser")
     with tempfile.TemporaryDirectory() as folder:
-        if isinstance(model, DepthUNet):
-            path = export(model, Path(folder) / "model.onnx")
-        elif isinstance(model, OnnxDepthUNet):
-            path = model.path
-        else:
-            raise ValueError(f"{name} is not a model of depth_unet: only those run in the browser")
+        path = export(model, Path(folder) / "model.onnx") if isinstance(model, DepthUNet) else model.path
         graph = import_extra("onnx").load(path)
     store_in_half(graph)
     content = graph.SerializeToString()
-    keys = ("input_size", "canonical_focal", "min_depth", "max_depth")
-    about = {
-        "file": f"models/{hashlib.sha256(content).hexdigest()[:12]}.onnx",
-        "bytes": len(content),
-        "name": model.name,
-        "title": f"{model.name}, {len(content) / 1e6:.1f} MB{_accuracy(name, model)}",
-        "revision": model.revision,
-        "licence": model.licence,
-        "enough": model.enough,
-    }
-    return about | {key: getattr(model.config, key) for key in keys}, content
+    about = {"file": f"models/{hashlib.sha256(content).hexdigest()[:12]}.onnx", "bytes": len(content)}
+    about["title"] = f"{model.name}, {len(content) / 1e6:.1f} MB{_accuracy(name, model)}"
+    about |= {key: getattr(model, key) for key in ("name", "revision", "licence", "enough")}
+    configured = ("input_size", "canonical_focal", "min_depth", "max_depth")
+    return about | {key: getattr(model.config, key) for key in configured}, content
 
 
 def _accuracy(name: str, model: DepthUNet | OnnxDepthUNet) -> str:
@@ -173,13 +152,14 @@ def _runtime_files(folder: str | os.PathLike | None, webgpu: bool) -> dict[str, 
     with tempfile.TemporaryDirectory() as downloads:
         if folder is None:
             _download(downloads)
-        for package, (version, integrity, names) in PACKAGES.items():
+        for package, version in VERSIONS.items():
             path = Path(folder or downloads, f"{package}-{version}.tgz")
-            if base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode() != integrity:
+            if base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode() != SHA512[package]:
                 raise ValueError(f"{path.name} is not the archive of npm's registry: its SHA-512 differs")
             with tarfile.open(path) as archive:
-                for made, name in names.items():
-                    files[made] = archive.extractfile(f"package/{name.format(**variant)}").read()
+                for made, (owner, name) in FILES.items():
+                    if owner == package:
+                        files[made] = archive.extractfile(f"package/{name.format(**variant)}").read()
     return files
 
 

@@ -150,7 +150,7 @@ function pixelsOf(bitmap, [height, width], {orientation, isJpeg}, {enough}) {
   const natural = sizeOf(bitmap, orientation), least = () => Math.floor(Math.min(...natural.map((side, axis) => Math.ceil(side / factor) / (2 * enough[axis]))));
   let factor = 1;
   if (isJpeg) factor = [8, 4, 2, 1].find(part => least() >= part) ?? 1; // as its decoder can
-  factor *= Math.min(Math.max(1, least()), site.most_reduced);
+  factor *= Math.max(1, least());
   const rows = (top, high) => [upright(bitmap, orientation, natural, top, high).getImageData(0, 0, natural[1], high).data, 4];
   const whole = reduced(rows, natural, [factor, factor]), gaps = [height, width].map((side, axis) => Math.max(1, Math.floor(whole.size[axis] / side / 3)));
   const small = reduced(top => [whole.data.subarray(3 * whole.size[1] * top), 3], whole.size, gaps);
