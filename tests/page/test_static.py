@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -126,7 +127,7 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def visiting(browser: Any, address: str) -> Iterator[Any]:
     """A new visitor's page, once the model is loaded; whatever the test does, other hosts get no request."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 1200})
     context.set_default_timeout(PATIENCE * 1000)
     page = context.new_page()
     strangers, page.errors = [], []
@@ -344,11 +345,10 @@ def test_measured_length_and_files(page: Any, site: Path, rooms: dict[str, Path]
     choose(page, rooms["portrait.jpg"], 1)
     ends = [(300, 500), (900, 1300)]
     page.get_by_role("tab", name="Measure").click()
-    frame = page.locator("[data-part=frame]")
-    box = frame.bounding_box()
     for x, y in ends:
+        frame = page.locator("[data-part=frame]").bounding_box()
         part = (x + 0.5) / expected.camera.width, (y + 0.5) / expected.camera.height
-        frame.click(position={"x": part[0] * box["width"], "y": part[1] * box["height"]})
+        page.mouse.click(frame["x"] + part[0] * frame["width"], frame["y"] + part[1] * frame["height"])
     length = page.evaluate("viewer.state().measurements[0].value")
     assert length == pytest.approx(expected.distance_between(*ends), rel=0.01)
 
@@ -516,22 +516,24 @@ def test_memory_of_the_tab_is_flat(browser: Any, server: tuple[str, Path]):
             page.evaluate(
                 "(async () => { for (let i = 0; i < 10; i++) await take(new File([content], `${i}.jpg`)); })()"
             )
-            sizes.append(memory(browser) / 1e6)
+            sizes.append(memory())
     print("megabytes after each ten photos:", *map(round, sizes))
     assert sizes[4] < sizes[1] + 60
 
 
-def memory(browser: Any) -> int:
-    """Bytes of all processes of the browser, shared ones counted once."""
-    mine = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
-    total = 0
-    for line in mine:
-        number, _, arguments = line.strip().partition(" ")
-        if "--type=renderer" in arguments and CHROMIUM is not None and "chromium" in arguments:
-            rollup = Path(f"/proc/{number}/smaps_rollup")
-            found = re.search(r"^Pss: +(\d+) kB", rollup.read_text(), re.M) if rollup.exists() else None
-            total += 1024 * int(found[1]) if found else 0
-    return total
+def memory() -> float:
+    """Megabytes of the tabs of this test's browser; shared pages are divided among their processes."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()[1:]
+    processes = {
+        int(pid): (int(parent), arguments) for pid, parent, arguments in (line.split(None, 2) for line in listed)
+    }
+
+    def is_mine(pid: int) -> bool:
+        return pid == os.getpid() or (pid in processes and is_mine(processes[pid][0]))
+
+    tabs = [pid for pid, (_, arguments) in processes.items() if "--type=renderer" in arguments and is_mine(pid)]
+    found = [re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1] for pid in tabs]
+    return sum(map(int, found)) / 1000
 
 
 def test_site_is_small_relative_and_made_of_the_same_files(site: Path, tiny: Path, runtime: Path, tmp_path: Path):
