@@ -109,7 +109,9 @@ def write_site(
         del files["README.md"]
     size = sum(map(len, files.values()))
     if size > LARGEST_SITE:
-        raise ValueError(f"the site would have {size / 1e6:.1f} MB, at most {LARGEST_SITE / 1e6:.0f} are allowed")
+        raise ValueError(
+            f"the site has {size / 1e6:.1f} MB, at most {LARGEST_SITE / 1e6:.0f} are allowed: give fewer models"
+        )
     for path, content in ((Path(output, name), content) for name, content in files.items()):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)

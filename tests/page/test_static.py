@@ -343,7 +343,7 @@ def test_other_formats_are_turned(open_page: Any, site: Path, photo: Path, name:
 def test_measured_length_and_files(page: Any, site: Path, rooms: dict[str, Path], tmp_path: Path):
     expected = model_of(site, 1).predict(rooms["portrait.jpg"])
     choose(page, rooms["portrait.jpg"], 1)
-    ends = [(300, 500), (900, 1300)]
+    ends = [(300, 300), (1300, 1000)]
     page.get_by_role("tab", name="Measure").click()
     for x, y in ends:
         frame = page.locator("[data-part=frame]").bounding_box()

@@ -78,18 +78,18 @@ function take(file) {
   if (!file) return;
   return busy(`Predicting the depth of ${file.name} …`, async wanted => {
     await ready;
-    const given = {photo: file, name: file.name, model: Number(parts.model.value)}, made = await ask("predict", given);
+    const {name, focal35mm} = file, made = await ask("predict", {photo: file, name, focal35mm, model: Number(parts.model.value)});
     if (!wanted()) return made.photo.close();
     photo = file;
     viewer.show(made);
-    keep(file, made.photo);
+    keep(file, made);
     parts.remove.hidden = false;
     return `Predicted in ${made.seconds.toFixed(1)} s on this device.`;
   });
 }
 
 // The tab's own photo survives a reload of the tab, not its end.
-async function keep(file, shown) {
+async function keep(file, {photo: shown, focal35mm}) {
   let kept = file;
   if (file.size > LARGEST_KEPT) {
     const canvas = Object.assign(document.createElement("canvas"), {width: shown.width, height: shown.height});
@@ -99,7 +99,7 @@ async function keep(file, shown) {
   const reader = new FileReader();
   reader.onload = () => {
     try {
-      sessionStorage.setItem("photo", JSON.stringify({name: file.name, content: reader.result}));
+      sessionStorage.setItem("photo", JSON.stringify({name: file.name, focal35mm, content: reader.result}));
     } catch {
       sessionStorage.removeItem("photo"); // no room: the tab starts without a photo after a reload
     }
@@ -108,10 +108,10 @@ async function keep(file, shown) {
 }
 
 function kept() {
-  const {name, content} = JSON.parse(sessionStorage.getItem("photo") ?? "{}");
+  const {name, focal35mm, content} = JSON.parse(sessionStorage.getItem("photo") ?? "{}");
   if (!name) return null;
-  const [, type, encoded] = /^data:([^;]*);base64,(.*)$/.exec(content);
-  return new File([Uint8Array.from(atob(encoded), letter => letter.charCodeAt(0))], name, {type});
+  const bytes = Uint8Array.from(atob(content.split(",")[1]), letter => letter.charCodeAt(0));
+  return Object.assign(new File([bytes], name), {focal35mm});
 }
 
 // A phone's own camera takes the photo, with its lens in the file; elsewhere a dialog shows the webcam.
@@ -149,10 +149,9 @@ parts.remove.addEventListener("click", () => {
   viewer.clear();
 });
 parts.model.addEventListener("change", () => photo ? take(photo) : busy("Loading the model …", () => ask("load", Number(parts.model.value))));
-const pictureIn = ({items}) => [...items].find(({kind, type}) => kind === "file" && (!type || type.startsWith("image/")))?.getAsFile();
-addEventListener("paste", ({clipboardData}) => take(pictureIn(clipboardData)));
+addEventListener("paste", ({clipboardData}) => take(clipboardData.files[0]));
 addEventListener("dragover", event => event.preventDefault());
-addEventListener("drop", event => (event.preventDefault(), take(pictureIn(event.dataTransfer))));
+addEventListener("drop", event => (event.preventDefault(), take(event.dataTransfer.files[0])));
 
 for (const [index, {title}] of site.models.entries()) parts.model.add(new Option(title, index));
 parts.model.closest("label").hidden = site.models.length < 2;

@@ -40,7 +40,7 @@ async function load(index, tell) {
   let received = 0;
   const [weights, wasm] = await Promise.all(files.map(({file, bytes}) => download(file, bytes, count => tell((received += count) / total))));
   if (wasm) ort.env.wasm.wasmBinary = wasm;
-  const providers = site.webgpu && navigator.gpu ? ["webgpu", "wasm"] : ["wasm"];
+  const providers = site.webgpu && await navigator.gpu?.requestAdapter() ? ["webgpu", "wasm"] : ["wasm"];
   const session = await ort.InferenceSession.create(weights, {executionProviders: providers});
   await loaded.session?.release();
   loaded = {session, index};
@@ -59,11 +59,12 @@ async function download(file, bytes, tell) {
   return content;
 }
 
-async function predict({photo, name, model: index}, tell) {
+// `focal35mm` is the lens of a file that does not state it.
+async function predict({photo, name, focal35mm: given, model: index}, tell) {
   await load(index, tell);
   const model = site.models[index], [rows, columns] = model.input_size;
-  const {bitmap, orientation, focal35mm, isJpeg} = await read(photo, name);
-  const [height, width] = sizeOf(bitmap, orientation), known = focal35mm !== undefined;
+  const {bitmap, orientation, isJpeg, focal35mm = given} = await read(photo, name), known = focal35mm !== undefined;
+  const [height, width] = sizeOf(bitmap, orientation);
   const focal = known ? focal35mm / site.diagonal_mm * Math.hypot(width, height) : model.canonical_focal * Math.max(width, height);
 
   const started = performance.now(), size = networkSize(rows, columns, height, width);
@@ -79,7 +80,7 @@ async function predict({photo, name, model: index}, tell) {
     depth, height: shown[0], width: shown[1], name, photoSize: {width, height},
     uncertainty: uncertainty ? enlarged(uncertainty.data, uncertainty.dims.slice(2), shown, 1) : null,
     camera: {fx: focal * shown[1] / width, fy: focal * shown[0] / height, cx: shown[1] / 2, cy: shown[0] / 2},
-    cameraFrom: known ? "exif" : "assumed", metresFollowLens: true, calibration: 1,
+    cameraFrom: known ? "exif" : "assumed", focal35mm, metresFollowLens: true, calibration: 1,
     model: model.name, revision: model.revision, licence: model.licence,
     note: ends > AT_THE_ENDS * network.length ? "This photo is unlike those that the model was trained on: do not rely on these metres." : "",
     seconds: (performance.now() - started) / 1000,
