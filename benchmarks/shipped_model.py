@@ -1,26 +1,27 @@
-"""The model inside depth_unet, from its data: trains it small, goes on larger, then twice with another head.
+"""The model inside depth_unet, from its data.
 
 `python -m benchmarks.shipped_model --train nyu_train_0.tar nyu_train_1.tar --val nyu_val.tar --encoder-weights
-tf_efficientnet_lite2_timm.safetensors` leaves the model in runs/shipped/best. What was stopped goes on with the same
-command.
+tf_efficientnet_lite2_timm.safetensors --also rooms_train_0.tar 16 --also ...` trains it small on the training frames of
+NYU Depth V2, goes on larger, then twice with another head; with the average of the two it goes on to rooms and other
+places, learns how sure it is, and is calibrated. The result is in runs/shipped/wide/best. `--begin MODEL` starts with
+the last stage. What was stopped goes on with the same command.
 """
 
 import argparse
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from benchmarks.training import train
 from depth_unet import DepthUNet
-from depth_unet.files import sha256_of
-from depth_unet.model import WEIGHTS_FILE
+from train.calibrate import main as calibrate
 from train.prepare import main as prepare
-from train.run import BEST, CURVES, HISTORY, RunFolder
+from train.run import BEST, RunFolder
 
 PREPARED = ["--size", "288x384", "--quality", "95", "--holdout", "0"]
 BINS = 48
-BEFORE = "--no-frozen-norm"  # the first two stages are older than that
+BEFORE = "--no-frozen-norm --no-uncertainty"  # the first two stages are older than these
 # Pasted parts and stronger colours keep 665 pictures from being learnt by heart.
 VARIETY = "--mix 0.5 --colour 0.4 --learning-rate 5e-4"
 STAGES = {
@@ -28,12 +29,16 @@ STAGES = {
     "small": f"{BEFORE} --depth-bins 0 --mare-weight 1 --log-weight 0.5 --epochs 40 --validate-every 4",
     "large": f"{BEFORE} {VARIETY} --input-size 256x352 --epochs 14 --validate-every 2 --seed 3",
 }
-HEAD_SEED = 5
+# More kinds of scenes, cameras and distances. Half of an epoch stays with NYU, which forgets near scenes alone, and is
+# forgotten with too many others.
+WIDE = "--uncertainty --mix 0.3 --colour 0.4 --learning-rate 5e-4 --ema-decay 0.995 --epochs 3 --limit-batches 300"
+NYU_SHARE = 48.0
+HEAD_SEED, WIDE_SEED = 5, 11
 # Two that begin with the same weights end in the same valley, and their mean lies lower in it (model soups, Wortsman
 # et al. 2022).
 AVERAGED = {
-    "skipping": f"{VARIETY} --drop-path 0.2 --epochs 9 --seed {HEAD_SEED}",
-    "whole": f"{VARIETY} --epochs 8 --validate-every 2 --seed {HEAD_SEED + 1}",
+    "skipping": f"{VARIETY} --entropy-weight 0 --drop-path 0.2 --epochs 9 --seed {HEAD_SEED}",
+    "whole": f"{VARIETY} --entropy-weight 0 --epochs 8 --validate-every 2 --seed {HEAD_SEED + 1}",
 }
 
 
@@ -52,41 +57,60 @@ def average(models: list[DepthUNet]) -> DepthUNet:
 def main() -> None:
     """Do what is not done yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", nargs="+", type=Path, required=True, help="folders or tars of RGB-D pairs")
+    parser.add_argument("--train", nargs="+", type=Path, required=True, help="folders or tars of NYU Depth V2")
+    parser.add_argument(
+        "--also",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("DATA", "SHARE"),
+        help=f"other RGB-D pairs, and their share in an epoch of the last stage, where NYU has {NYU_SHARE:g} together",
+    )
     parser.add_argument("--val", type=Path, required=True, help="likewise, to choose the best epoch with")
-    parser.add_argument("--encoder-weights", required=True, help="ImageNet weights of EfficientNet-Lite2")
+    parser.add_argument("--encoder-weights", help="ImageNet weights of EfficientNet-Lite2")
+    parser.add_argument("--begin", help="model to begin the last stage with, instead of all stages before")
     parser.add_argument("--precision", default="auto", help="as of `python -m train`")
-    parser.add_argument("--epochs", nargs=4, type=int, help="fewer in each stage, to try the command")
+    parser.add_argument("--epochs", nargs="+", type=int, help="fewer in each stage, to try the command")
     parser.add_argument("--runs", type=Path, default=Path("runs/shipped"), help="folder to work in")
     options = parser.parse_args()
-    data = [f"--val-data=rgbd/nyu:{options.val}", f"--precision={options.precision}"]
+    if not (options.encoder_weights or options.begin):
+        parser.error("give --encoder-weights, or a model to --begin with")
+    runs, data = options.runs, [f"--val-data=rgbd/nyu:{options.val}", f"--precision={options.precision}"]
+    fewer = iter([f"--epochs={number}"] for number in options.epochs or [])
+
+    def once(name: str, begin: list[str], choices: str, sets: list[str]) -> Path:
+        train(runs / name, [*data, *sets, *begin, *choices.split(), *next(fewer, [])])  # a finished run stays as it is
+        return runs / name / BEST
+
+    begin = options.begin or _first_stages(options, once)
+    sets = [f"--data=rgbd/nyu:{source}" for source in options.train]
+    sets += [f"--data=rgbd:{source}" for source, _ in options.also]
+    shares = [str(NYU_SHARE / len(options.train))] * len(options.train) + [share for _, share in options.also]
+    wide = once("wide", ["--model", str(begin), "--shares", *shares], f"{WIDE} --seed {WIDE_SEED}", sets)
+    if calibrate(["--model", str(wide), "--data", f"rgbd/nyu:{options.val}"]):
+        raise SystemExit(2)
+    print(f"the model is in {wide}")
+
+
+def _first_stages(options: argparse.Namespace, once: Callable[[str, list[str], str, list[str]], Path]) -> Path:
+    """Train on NYU alone, with the weights of the encoder; the folder of the model."""
+    sets = []
     for source in options.train:
         prepared = options.runs / source.stem
         if not (prepared / "dataset.json").exists() and prepare(
             [f"rgbd/nyu:{source}", *PREPARED, "--output", str(prepared)]
         ):
             raise SystemExit(2)
-        data.append(f"--data=prepared:{prepared}")
-    fewer = iter([f"--epochs={number}"] for number in options.epochs or [])
-
-    def once(name: str, begin: list[str], choices: str) -> Path:
-        output, shorter = options.runs / name, next(fewer, [])
-        train(output, [*data, *begin, *choices.split(), *shorter])  # a finished run is left as it is
-        return output / BEST
-
-    best = once("small", ["--encoder-weights", options.encoder_weights], STAGES["small"])
-    best = once("large", ["--model", str(best)], STAGES["large"])
-    begin = options.runs / "begin"
+        sets.append(f"--data=prepared:{prepared}")
+    best = once("small", ["--encoder-weights", options.encoder_weights], STAGES["small"], sets)
+    best = once("large", ["--model", str(best)], STAGES["large"], sets)
+    begin, averaged = options.runs / "begin", options.runs / "averaged"
     torch.manual_seed(HEAD_SEED)
-    DepthUNet.from_pretrained(best).with_another_head(BINS).save_pretrained(begin)
-    members = [once(name, ["--model", str(begin)], choices) for name, choices in AVERAGED.items()]
-    shipped = RunFolder(options.runs)
-    average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(shipped.best, half=True)
-    for name in (HISTORY, CURVES):  # with which train.publish can make a card of it, as of a run
-        shutil.copyfile(members[0].parent / name, options.runs / name)
-    record = RunFolder(members[0].parent).read()
-    sha256, origins = sha256_of(shipped.best / WEIGHTS_FILE), RunFolder(best.parent).read().origins
-    shipped.write(record._replace(origins=origins, best=None, sha256=sha256, averaged=len(members)))
+    DepthUNet.from_pretrained(best).with_config(depth_bins=BINS).save_pretrained(begin)
+    members = [once(name, ["--model", str(begin)], choices, sets) for name, choices in AVERAGED.items()]
+    average([DepthUNet.from_pretrained(member) for member in members]).save_pretrained(averaged, half=True)
+    RunFolder(averaged).write(RunFolder(best.parent).read()._replace(best=None, sha256=None, averaged=len(members)))
+    return averaged
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from depth_unet.images import SUFFIXES
 from depth_unet.prediction import SOLID_SUFFIXES, Prediction
 from depth_unet.predictor import Predictor
 
-FORMATS = ("png", "color", "npy", "npz", "json", *(suffix[1:] for suffix in SOLID_SUFFIXES))
+FORMATS = ("png", "color", "uncertainty", "npy", "npz", "json", *(suffix[1:] for suffix in SOLID_SUFFIXES))
 MOST_WORKERS = 8  # each holds a photo and its depth map in memory
 GPU_BATCH = 8
 
@@ -67,7 +67,8 @@ def result_files(place: Place, options: argparse.Namespace) -> dict[str, Path]:
     elif is_clip(place.source):
         files = {"mp4": place.result.with_name(f"{place.result.name}_depth.mp4")}
     else:
-        endings = {kind: "_color.png" if kind == "color" else f"_depth.{kind}" for kind in options.formats}
+        named = {kind: f"_{kind}.png" for kind in ("color", "uncertainty")}
+        endings = {kind: named.get(kind, f"_depth.{kind}") for kind in options.formats}
         files = {kind: place.result.with_name(place.result.name + ending) for kind, ending in endings.items()}
     if "npy" in files or "mp4" in files:  # which cannot hold the mark that this command looks for
         files = {"json": next(iter(files.values())).with_suffix(".json"), **files}
@@ -151,6 +152,8 @@ def _write(place: Place, prediction: Prediction | Exception, options: argparse.N
         path.parent.mkdir(parents=True, exist_ok=True)
         if kind == "color":
             prediction.save_colors(path, options.cmap, options.near, options.far)
+        elif kind == "uncertainty":
+            prediction.save_uncertainty(path)
         else:
             note = note or prediction.lost(path.suffix) or ""
             prediction.save(path, **_solid_options(options), warn=False)
@@ -180,7 +183,7 @@ def _write_clip(place: Place, model: Predictor, options: argparse.Namespace) -> 
 
 
 def _solid_options(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("longest", "near", "far", "size_mm", "relief_mm", "base_mm", "smoothing_mm")
+    names = ("longest", "near", "far", "size_mm", "relief_mm", "base_mm", "smoothing_mm", "max_uncertainty")
     return {name: getattr(options, name) for name in names}
 
 
@@ -215,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", type=int, help=f"photos at a time  (default: 1, on a GPU {GPU_BATCH})")
     solid = made.add_argument_group("ply, glb (metres), stl and 3mf (relief to print, millimetres)")
     solid.add_argument("--longest", type=int, help="points along the longer side  (default: 1024, of a relief 400)")
+    solid.add_argument("--max-uncertainty", type=float, help="leave out points that are less sure  (default: keep all)")
     solid.add_argument("--size-mm", type=float, default=100.0, help="longer side of the relief")
     solid.add_argument("--relief-mm", type=float, help="height above the base  (default: a fifth of the longer side)")
     solid.add_argument("--base-mm", type=float, default=2.0, help="thickness of the base")
@@ -254,7 +258,7 @@ def check(options: argparse.Namespace) -> None:
     options.model = os.path.expanduser(options.model)
     kind = options.output.suffix[1:].lower()
     # A name with the suffix of a result is a file, if it is not a folder that exists.
-    options.single = not options.output.is_dir() and kind in {*FORMATS, "mp4"} - {"color"}
+    options.single = not options.output.is_dir() and kind in {*FORMATS, "mp4"} - {"color", "uncertainty"}
     if not options.single and not options.output.is_dir():
         if os.path.lexists(options.output):
             raise ValueError(f"--output {options.output} is a file; give a folder")
@@ -269,6 +273,8 @@ def check(options: argparse.Namespace) -> None:
         lengths = _solid_options(options)
         if lengths.pop("longest") is not None and not options.longest >= 2:
             raise ValueError(f"--longest must be at least 2 points, not {options.longest}")
+        if lengths.pop("max_uncertainty") is not None and not options.max_uncertainty > 0:
+            raise ValueError(f"--max-uncertainty must be positive, not {options.max_uncertainty}")
         relief(np.ones((2, 2), np.float32), **{**lengths, "near": None, "far": None})
 
 
@@ -323,6 +329,8 @@ def main(arguments: list[str] | None = None) -> int:
         # Whole photos side by side use the cores better than the parts of one photo.
         workers = min(threads, MOST_WORKERS, len(chunks))
         model = open_metric(options.model, options.device, options.dtype, threads // workers)
+        if not model.predicts_uncertainty and ("uncertainty" in options.formats or options.max_uncertainty is not None):
+            raise ValueError(f"{model.name} predicts no uncertainty: leave out what asks for it")
         make_folder(options)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)

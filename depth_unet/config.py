@@ -34,6 +34,10 @@ class DepthUNetConfig:
         depth_bins: number of log-spaced depth bins; the head predicts a distribution over them and returns its mean,
             with a correction at full size. 0 for a head that regresses log depth directly, as in the paper.
         dropout: probability with which whole feature maps of encoder and decoder are dropped in training.
+        uncertainty: factor from the scale that the head predicts beside depth to one standard deviation of log depth;
+            `train.calibrate` fits it, sqrt(2) is that of a Laplace distribution. 0 for a head without it.
+        photo_error: standard deviation of the error of log depth that all pixels of a photo share; for lengths.
+        pixel_error: factor from a pixel's uncertainty to the part of its error that other pixels do not share.
         format_version: version of this file format.
 
     Raises:
@@ -50,6 +54,9 @@ class DepthUNetConfig:
     image_std: list[float] = field(default_factory=lambda: list(_TENSORFLOW_LITE[1]))
     depth_bins: int = 48
     dropout: float = 0.0
+    uncertainty: float = 2**0.5
+    photo_error: float = 0.0
+    pixel_error: float = 1.0
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -73,6 +80,9 @@ class DepthUNetConfig:
             raise ValueError(f"min_depth must be less than max_depth, not {self.min_depth} and {self.max_depth}")
         self._check_number("canonical_focal", float, 0.01, 100)
         self._check_number("dropout", float, 0, 0.99)
+        self._check_number("uncertainty", float, 0, 100)
+        self._check_number("photo_error", float, 0, 10)
+        self._check_number("pixel_error", float, 0, 10)
         self._check_version(self.format_version)
 
     @staticmethod
@@ -113,7 +123,7 @@ class DepthUNetConfig:
     @classmethod
     def paper(cls, **overrides: Any) -> "DepthUNetConfig":
         """The paper's plain U-Net: double 3x3 convolutions, max pooling, doubling channels, dropout in both halves."""
-        plain = {"decoder_channels": [512, 256, 128, 64], "depth_bins": 0, "dropout": 0.1}
+        plain = {"decoder_channels": [512, 256, 128, 64], "depth_bins": 0, "dropout": 0.1, "uncertainty": 0.0}
         return cls.for_encoder("vgg13_bn", **{**plain, **overrides})
 
     @classmethod
@@ -130,7 +140,8 @@ class DepthUNetConfig:
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise ValueError(f"unknown configuration keys {unknown}: not a depth_unet model, or a newer one")
-        return cls(**{"depth_bins": 0, **values})  # files without this key are older than the depth-bin head
+        # Files without these keys are older than the heads.
+        return cls(**{"depth_bins": 0, "uncertainty": 0.0, **values})
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of config.json."""

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from depth_unet.images import MAX_PIXELS
 
 MILLIMETRES_MAX = 65534  # the largest depth in a 16-bit PNG; many readers take 65535 for no depth
+UNCERTAINTY_STEP = 0.0001  # of log depth, in a 16-bit PNG
 METRES_PER_UNIT = 0.001  # of a 16-bit PNG whose text chunk has no other
 UNIT_KEY = "metres_per_unit"
 READABLE = (".npy", ".npz", ".png")  # a sidecar belongs to the first of these that exists
@@ -143,12 +144,12 @@ def encode_png(pixels: np.ndarray, about: dict[str, Any], palette: bytes | None 
     always a good one.
 
     Args:
-        pixels: (H, W), big-endian uint16 grey, or uint8 indices into the palette.
+        pixels: (H, W), big-endian uint16 grey, or uint8 indices into the palette; or (H, W, 3) uint8 colours.
         about: for JSON.
         palette: RGB bytes.
     """
-    height, width = pixels.shape
-    depth_and_type = (16, 0) if palette is None else (8, 3)
+    height, width = pixels.shape[:2]
+    depth_and_type = (8, 2) if pixels.ndim == 3 else (16, 0) if palette is None else (8, 3)
     yield b"\x89PNG\r\n\x1a\n"
     yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *depth_and_type, 0, 0, 0))
     if palette is not None:
@@ -191,9 +192,19 @@ def write_npy(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
     write_atomically(path, lambda file: np.save(file, depth, allow_pickle=False))
 
 
-def write_npz(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
-    """Write `depth`, float32 metres, and `about`, JSON text."""
-    write_atomically(path, lambda file: np.savez_compressed(file, depth=depth, about=np.array(json.dumps(about))))
+def write_npz(path: Path, depth: np.ndarray, about: dict[str, Any], uncertainty: np.ndarray | None = None) -> None:
+    """Write `depth`, float32 metres, `about`, JSON text, and `uncertainty`, float16, if there is one."""
+    arrays = {"depth": depth, "about": np.array(json.dumps(about))}
+    if uncertainty is not None:
+        arrays["uncertainty"] = uncertainty.astype(np.float16)
+    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def write_uncertainty(path: Path, uncertainty: np.ndarray, about: dict[str, Any]) -> None:
+    """Write 16-bit grey in steps of `UNCERTAINTY_STEP`, with `about` in the text chunk "depth"."""
+    steps = np.clip(np.rint(uncertainty / UNCERTAINTY_STEP), 0, MILLIMETRES_MAX).astype(">u2")
+    about = {**about, "values": "uncertainty", "per_unit": UNCERTAINTY_STEP}
+    write_atomically(path, lambda file: file.writelines(encode_png(steps, about)))
 
 
 def write_sidecar(path: Path, depth: np.ndarray, about: dict[str, Any]) -> None:
@@ -233,15 +244,26 @@ def _own(about: dict[str, Any]) -> dict[str, Any] | None:
     return about if about.get("unit") == "metre" and "model" in about else None
 
 
-def read_depth(path: Path, mmap: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+class DepthFile(NamedTuple):
+    """The content of a file with a depth map.
+
+    Args:
+        depth: (H, W) float32, metres.
+        about: its description; {} without one.
+        uncertainty: (H, W) float32, or None.
+    """
+
+    depth: np.ndarray
+    about: dict[str, Any]
+    uncertainty: np.ndarray | None = None
+
+
+def read_depth(path: Path, mmap: bool = False) -> DepthFile:
     """Read a depth map and its description; sizes are checked before memory is taken.
 
     Args:
         path: .png (16-bit grey, millimetres), .npy or .npz (`depth`, floating-point metres), or the .json beside one.
         mmap: map a .npy of float32 into memory instead of reading it.
-
-    Returns:
-        Depth, (H, W) float32 metres; its description, {} without one.
 
     Raises:
         FileNotFoundError: no such file, or no depth map beside the sidecar.
@@ -256,15 +278,14 @@ def read_depth(path: Path, mmap: bool = False) -> tuple[np.ndarray, dict[str, An
         beside = [path.with_suffix(other) for other in READABLE if path.with_suffix(other).is_file()]
         if not beside:
             raise FileNotFoundError(f"there is no depth map ({', '.join(READABLE)}) beside {path.name}")
-        depth, _ = read_depth(beside[0], mmap)
-        return depth, _read(path, lambda: _read_json(path))
+        return read_depth(beside[0], mmap)._replace(about=_read(path, lambda: _read_json(path)))
     if suffix == ".npz":
         return _read(path, lambda: _read_npz(path))
     if suffix == ".png":
         return _read(path, lambda: _read_png(path))
     depth = _read(path, lambda: _read_npy(path, mmap))
     sidecar = path.with_suffix(".json")
-    return depth, _read(sidecar, lambda: _read_json(sidecar)) if sidecar.is_file() else {}
+    return DepthFile(depth, _read(sidecar, lambda: _read_json(sidecar)) if sidecar.is_file() else {})
 
 
 def _read(path: Path, read: Callable[[], Any]) -> Any:
@@ -280,7 +301,7 @@ class _Refused(ValueError):
     """The predicate of a sentence about a file."""
 
 
-def _read_png(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def _read_png(path: Path) -> DepthFile:
     with PngImageFile(path) as image:
         if image.mode not in ("I;16", "I;16B", "I"):
             raise _Refused(f"is a PNG of mode {image.mode}; a depth map is 16-bit grey")
@@ -289,21 +310,29 @@ def _read_png(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         text = image.text.get("depth", "")
     # Other programs write other things under this name.
     about = _parse(text) if text.lstrip().startswith("{") else {}
+    if about.get("values", "depth") != "depth":
+        raise _Refused(f"holds {about['values']}, not depth")
     step = about.get(UNIT_KEY, METRES_PER_UNIT)
     if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
         raise _Refused(f"holds {UNIT_KEY} {step!r}; it must be a positive number")
     depth /= np.float32(1 / step)
-    return depth, about
+    return DepthFile(depth, about)
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def _read_npz(path: Path) -> DepthFile:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if "depth.npy" not in names:
             raise _Refused(f"contains no array depth, only {', '.join(names[:5]) or 'nothing'}")
         with archive.open("depth.npy") as file:
             depth = _read_array(file)
-        return depth, _parse(_read_text(archive)) if "about.npy" in names else {}
+        uncertainty = None
+        if "uncertainty.npy" in names:
+            with archive.open("uncertainty.npy") as file:
+                uncertainty = _read_array(file)
+            if uncertainty.shape != depth.shape:
+                raise _Refused(f"holds an uncertainty of shape {uncertainty.shape} for a depth of {depth.shape}")
+        return DepthFile(depth, _parse(_read_text(archive)) if "about.npy" in names else {}, uncertainty)
 
 
 def _read_npy(path: Path, mmap: bool) -> np.ndarray:

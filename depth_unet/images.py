@@ -29,6 +29,8 @@ PICTURES = {
 FORMATS = tuple(PICTURES)
 SUFFIXES = tuple(suffix for suffixes in PICTURES.values() for suffix in suffixes)
 MAX_PIXELS = 120_000_000  # larger files (decompression bombs) are refused before decoding
+# Their decoders take 16 and 9.5 bytes a pixel: reading must cost less than a gigabyte.
+_MAX_PIXELS_OF = {"WEBP": 60_000_000, "AVIF": 100_000_000}
 
 ImageSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
@@ -239,8 +241,10 @@ def _load(image: Image.Image, enough: tuple[int, int] | None = None, exif: bytes
     size = width, height = image.size
     if width < 1 or height < 1:
         raise _RefusedError(f"is empty ({width}x{height})")
-    if width * height > MAX_PIXELS:
-        raise _RefusedError(f"has {width}x{height} pixels, at most {MAX_PIXELS:,} are read")
+    most = _MAX_PIXELS_OF.get(image.format, MAX_PIXELS)
+    if width * height > most:
+        of_format = "" if most == MAX_PIXELS else f" of a {image.format}"
+        raise _RefusedError(f"has {width}x{height} pixels, at most {most:,}{of_format} are read")
     is_jpeg, is_tiff = image.format in ("JPEG", "MPO"), image.format == "TIFF"
     is_turned = (is_jpeg or is_tiff) and metadata.orientation(image, exif) >= 5  # others know it after decoding
     if enough is not None and is_jpeg:

@@ -217,11 +217,82 @@ def bin_cross_entropy(
     return (normaliser.log() + (place - label).abs()).mean().float()
 
 
+def soft_bin_cross_entropy(
+    bin_logits: torch.Tensor,
+    target: torch.Tensor,
+    valid: torch.Tensor,
+    *,
+    min_depth: float,
+    max_depth: float,
+    spread: float = 1.5,
+) -> torch.Tensor:
+    """Cross-entropy between a distribution over log-spaced depths and a Gaussian around the true one.
+
+    A soft target keeps the order of the bins: a neighbour of the right one is less wrong than one far away (Diaz and
+    Marathe 2019).
+
+    Args:
+        bin_logits: (N, bins, h, w); bin k stands for min_depth (max_depth / min_depth)^(k / (bins - 1)).
+        target: (N, 1, h, w) metres.
+        valid: same shape as target, bool; targets outside [min_depth, max_depth] are ignored.
+        min_depth: of the first bin, metres.
+        max_depth: of the last bin, metres.
+        spread: standard deviation of the Gaussian, bins.
+
+    Returns:
+        Scalar, nats, at least 0: the entropy of the target is subtracted. 0 if no pixel is valid.
+
+    Raises:
+        ValueError: shapes differ.
+        TypeError: valid is not bool.
+    """
+    _check_shapes(bin_logits[:, :1], target, valid)
+    valid = (valid & (target >= min_depth) & (target <= max_depth))[:, 0]
+    if not valid.any():
+        return bin_logits.sum() * 0
+    dtype = _working_type(bin_logits)
+    logits = bin_logits.to(dtype).movedim(1, -1)[valid]
+    bins = logits.shape[-1]
+    place = (target[:, 0][valid].to(dtype) / min_depth).log() * ((bins - 1) / math.log(max_depth / min_depth))
+    offsets = torch.arange(bins, device=place.device, dtype=dtype) - place[:, None]
+    wanted = (-0.5 * (offsets / spread) ** 2).log_softmax(-1)
+    return torch.nn.functional.kl_div(logits.log_softmax(-1), wanted, reduction="batchmean", log_target=True).float()
+
+
+def laplace_loss(
+    log_scale: torch.Tensor, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """How badly the expected error of log depth fits the error that occurs: a Laplace distribution's -log likelihood.
+
+    mean(e / b + log b) with e = |log p - log t| and the scale b (Kendall and Gal 2017). The error counts as given, so
+    that no gradient reaches the prediction: hard pixels are not given up for a large scale.
+
+    Args:
+        log_scale: (..., H, W) log b.
+        prediction: same shape, metres.
+        target: same shape, metres.
+        valid: same shape, bool.
+
+    Returns:
+        Scalar; 0 if no pixel is valid.
+
+    Raises:
+        ValueError: shapes differ.
+        TypeError: valid is not bool.
+    """
+    _check_shapes(prediction, target, valid)
+    _check_shapes(log_scale, target, valid)
+    p, t, s = (_masked(values, valid, fill) for values, fill in ((prediction, 1.0), (target, 1.0), (log_scale, 0.0)))
+    error = (p.log() - t.log()).abs().detach()
+    return _mean(error * torch.exp(-s) + s, valid.to(s.dtype))
+
+
 class DepthLoss(nn.Module):
     """ssim_weight (1 - SSIM) + mare_weight MARE + log_weight |log p - log t| + gradient_weight gradient error.
 
-    SSIM is computed on log depth, scaled so that [min_depth, max_depth] becomes [0, 1]. MARE alone favours
-    predictions that are slightly too near; the logarithmic term is symmetric.
+    With the outputs of the heads also + entropy_weight cross-entropy of the bins + scale_weight Laplace loss, see
+    `soft_bin_cross_entropy` and `laplace_loss`. SSIM is computed on log depth, scaled so that [min_depth, max_depth]
+    becomes [0, 1]. MARE alone favours predictions that are slightly too near; the logarithmic term is symmetric.
 
     Args:
         min_depth: smallest depth of the network, metres.
@@ -231,6 +302,8 @@ class DepthLoss(nn.Module):
         edge_weight: see `mean_absolute_relative_error`.
         log_weight: weight of the mean absolute error of log depth.
         gradient_weight: weight of the error of log depth's gradients, which keeps planes flat and edges sharp.
+        entropy_weight: weight of the cross-entropy of the depth bins.
+        scale_weight: weight of the Laplace loss of the predicted scale.
 
     Raises:
         ValueError: an invalid range or a negative weight.
@@ -250,6 +323,8 @@ class DepthLoss(nn.Module):
         edge_weight: float = 1.0,
         log_weight: float = 0.0,
         gradient_weight: float = 0.0,
+        entropy_weight: float = 0.0,
+        scale_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 < min_depth < max_depth:
@@ -260,31 +335,55 @@ class DepthLoss(nn.Module):
             "mare": mare_weight,
             "log": log_weight,
             "gradient": gradient_weight,
+            "entropy": entropy_weight,
+            "scale": scale_weight,
         }
         if min(edge_weight, *self.weights.values()) < 0 or not any(self.weights.values()):
             raise ValueError(f"weights must not be negative, nor all zero: {self.weights}, edges {edge_weight}")
         self.edge_weight = edge_weight
 
-    def forward(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """The weighted sum, a scalar; see the class."""
-        terms = self.terms(prediction, target, valid)
+    def forward(
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        valid: torch.Tensor,
+        bin_logits: torch.Tensor | None = None,
+        log_scale: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The weighted sum, a scalar; see `terms`."""
+        terms = self.terms(prediction, target, valid, bin_logits, log_scale)
         return sum(self.weights[name] * value for name, value in terms.items())
 
-    def terms(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> dict[str, torch.Tensor]:
+    def terms(
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        valid: torch.Tensor,
+        bin_logits: torch.Tensor | None = None,
+        log_scale: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
         """The terms whose weight is not 0, unweighted, by name ("ssim" is 1 - SSIM).
 
         Args:
             prediction: (N, 1, H, W) metres, positive.
             target: same shape.
             valid: same shape, bool.
+            bin_logits: (N, bins, H/2, W/2), see `soft_bin_cross_entropy`; None leaves out its term.
+            log_scale: same shape as the prediction, see `laplace_loss`; None leaves out its term.
         """
         _check_shapes(prediction, target, valid)
+        depths = {"min_depth": self.min_depth, "max_depth": self.max_depth}
         computed = {
             "ssim": lambda: 1 - self._log_ssim(prediction, target, valid),
             "mare": lambda: mean_absolute_relative_error(prediction, target, valid, edge_weight=self.edge_weight),
             "log": lambda: _log_error(prediction, target, valid),
             "gradient": lambda: _gradient_error(prediction, target, valid),
         }
+        if bin_logits is not None:
+            halved = (slice(None), slice(None), slice(None, None, 2), slice(None, None, 2))
+            computed["entropy"] = lambda: soft_bin_cross_entropy(bin_logits, target[halved], valid[halved], **depths)
+        if log_scale is not None:
+            computed["scale"] = lambda: laplace_loss(log_scale, prediction, target, valid)
         return {name: compute() for name, compute in computed.items() if self.weights[name]}
 
     def _log_ssim(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -100,6 +100,8 @@ def relief(
     near: float | None = None,
     far: float | None = None,
     smoothing_mm: float = 0.0,
+    frame_mm: float = 0.0,
+    invert: bool = False,
 ) -> trimesh.Trimesh:
     """Build a watertight plate for a 3-D printer, whose height is the negative logarithm of depth.
 
@@ -111,6 +113,8 @@ def relief(
         near: metres of the highest point; by default the 2nd percentile.
         far: metres of the lowest point; by default the 98th percentile.
         smoothing_mm: standard deviation of a Gaussian that smooths the height; 0 for none.
+        frame_mm: width of a frame around the relief, as high as its highest point; 0 for none. It is part of `size_mm`.
+        invert: the farthest point is the highest, as in a lithophane.
 
     Returns:
         Solid in millimetres: x right, y up, z towards the viewer, from (0, 0, 0).
@@ -125,28 +129,34 @@ def relief(
             raise ValueError(f"{name} must be above 0 and at most {LARGEST_MM} mm, not {value}")
     if not 0 <= smoothing_mm <= size_mm:
         raise ValueError(f"smoothing_mm must be between 0 and size_mm, not {smoothing_mm}")
+    if not 0 <= frame_mm <= size_mm / 4:
+        raise ValueError(f"frame_mm must be between 0 and a quarter of size_mm, not {frame_mm}")
     height, width = depth.shape
     if height < 2 or width < 2:
         raise ValueError(f"a relief needs at least 2x2 pixels, not {width}x{height}")
     known = _known(depth)
     near, far = chosen_range(depth, near, far)
     logarithm = np.log(np.clip(np.where(known, depth, far), max(near, SMALLEST_DEPTH), max(far, SMALLEST_DEPTH)))
-    pitch = size_mm / (max(height, width) - 1)
+    longest = max(height, width) - 1
+    rim = round(frame_mm * longest / (size_mm - 2 * frame_mm))  # points
+    pitch = size_mm / (longest + 2 * rim)
     steps = _smoothed(logarithm.max() - logarithm, smoothing_mm / pitch)
     # Scaled to the values that occur, so that the relief has the requested height.
     steps -= steps.min()
     steps /= max(float(steps.max()), 1e-9)
+    steps = np.pad(1 - steps if invert else steps, rim, constant_values=1.0)
+    height, width = steps.shape
     x, y = np.meshgrid(np.arange(width) * pitch, np.arange(height - 1, -1, -1) * pitch)
     top = np.stack([x, y, base_mm + lengths["relief_mm"] * steps], axis=-1).reshape(-1, 3)
 
-    # The border pixels in order: right along the top, down, left along the bottom, up.
+    # The border points in order: right along the top, down, left along the bottom, up.
     grid = np.arange(height * width).reshape(height, width)
-    rim = np.concatenate([grid[0, :-1], grid[:-1, -1], grid[-1, :0:-1], grid[:0:-1, 0]])
-    floor = np.arange(len(rim)) + height * width
-    centre = height * width + len(rim)
-    below = top[rim] * (1, 1, 0)
-    ahead, floor_ahead = np.roll(rim, -1), np.roll(floor, -1)
-    walls = [np.stack([rim, ahead, floor], 1), np.stack([ahead, floor_ahead, floor], 1)]
+    border = np.concatenate([grid[0, :-1], grid[:-1, -1], grid[-1, :0:-1], grid[:0:-1, 0]])
+    floor = np.arange(len(border)) + height * width
+    centre = height * width + len(border)
+    below = top[border] * (1, 1, 0)
+    ahead, floor_ahead = np.roll(border, -1), np.roll(floor, -1)
+    walls = [np.stack([border, ahead, floor], 1), np.stack([ahead, floor_ahead, floor], 1)]
     bottom = np.stack([floor, floor_ahead, np.full_like(floor, centre)], 1)
     vertices = np.concatenate([top, below, [[(width - 1) * pitch / 2, (height - 1) * pitch / 2, 0.0]]])
     faces = np.concatenate([_grid_faces(height, width), *walls, bottom])

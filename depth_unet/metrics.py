@@ -2,6 +2,7 @@
 
 import numpy as np
 
+_STEPS = np.linspace(1.05, 1.25, 10)  # ratios of neighbouring depths that count as a boundary
 METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "mae", "delta1", "delta2", "delta3")
 ALIGNMENTS = ("none", "median", "scale_shift_depth", "scale_shift_disparity")
 
@@ -106,3 +107,86 @@ def _fitted(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     variance = (spread**2).mean()
     slope = (spread * y).mean() / variance if variance > 0 else 0.0
     return y.mean() + slope * spread
+
+
+def boundary_f1(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> float:
+    """How well depth edges lie where they should, whatever the scale (Bochkovskii et al. 2024, Depth Pro).
+
+    A pixel and its neighbour are a boundary if the ratio of their depths exceeds a threshold. F1 of the predicted
+    boundaries, with precision and recall averaged over those of the four directions that have boundaries (the published
+    code counts the others as 0, so that a single edge cannot score 1); over ten thresholds from 1.05 to 1.25, weighted
+    in proportion to the threshold. Meaningful where the true depth is exact at edges, as in rendered data.
+
+    Args:
+        prediction: (H, W) metres, or proportional to depth; positive.
+        target: (H, W) metres.
+        valid: (H, W) bool, or None for all pixels; only neighbours that are both valid count.
+
+    Returns:
+        From 0 to 1; NaN if the target has no boundary.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> steps = np.where(np.arange(8) < 4, 1.0, 2.0) * np.ones((8, 1))
+        >>> boundary_f1(3 * steps, steps)
+        1.0
+    """
+    if prediction.shape != target.shape or (valid is not None and valid.shape != target.shape):
+        raise ValueError(f"prediction and target differ in shape: {prediction.shape}, {target.shape}")
+    known = np.isfinite(target) & (target > 0) & (True if valid is None else valid)
+    logs = [np.log(np.where(known, np.maximum(depth, 1e-9), 1.0)) for depth in (prediction, target)]
+    parts = []
+    for axis in (0, 1):
+        both = np.minimum(*(np.roll(known, -shift, axis) for shift in (0, 1))).take(range(known.shape[axis] - 1), axis)
+        found, true = (np.diff(log, axis=axis)[both] for log in logs)
+        parts += [(found, true), (-found, -true)]
+    if not any((true > np.log(_STEPS[0])).any() for _, true in parts):
+        return float("nan")
+    scores = []
+    for step in np.log(_STEPS):
+        counts = np.array([(np.sum((f > step) & (t > step)), np.sum(f > step), np.sum(t > step)) for f, t in parts])
+        hits = counts[:, 0]
+        precision, recall = (
+            np.mean(hits[marked > 0] / marked[marked > 0]) if marked.any() else 0.0 for marked in counts.T[1:]
+        )
+        scores.append(2 * precision * recall / max(precision + recall, 1e-9))
+    return float(np.average(scores, weights=_STEPS))
+
+
+def rim_ratio(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> float:
+    """How the error of depth changes towards the rim of the picture.
+
+    The median of prediction / target over the outermost 1 % of the measured rectangle's width and height, divided by
+    that over a band as wide that begins 3 % inside.
+
+    Args:
+        prediction: (H, W) metres.
+        target: (H, W) metres.
+        valid: (H, W) bool, or None for all pixels.
+
+    Returns:
+        1 if the rim is as right as what lies further in, below 1 if it is too near; NaN if a band has no valid pixel.
+
+    Example:
+        >>> rim_ratio(np.full((200, 200), 2.0), np.full((200, 200), 3.0))
+        1.0
+    """
+    known = np.isfinite(target) & (target > 0) & (True if valid is None else valid)
+    if not known.any():
+        return float("nan")
+    rows, columns = (np.flatnonzero(known.any(axis)) for axis in (1, 0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inside, ratio = known[box], prediction[box] / np.where(known[box], target[box], 1)
+    # Distance of pixel centres from the nearest side, as a share of height or width.
+    shares = [(np.arange(side) + 0.5) / side for side in inside.shape]
+    from_side = np.minimum(*np.meshgrid(*(np.minimum(share, 1 - share) for share in shares), indexing="ij"))
+    medians = []
+    for near in (0.0, 0.03):
+        wide = max(0.01, 1 / min(inside.shape))  # a pixel at least
+        band = inside & (from_side >= near) & (from_side < near + wide)
+        if not band.any():
+            return float("nan")
+        medians.append(np.median(ratio[band]))
+    return float(medians[0] / medians[1])

@@ -31,6 +31,9 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _EPSILON = 1e-4  # of the log range; keeps the logit of the bins' mean finite
+_SCALE_CHANNELS = 32
+_EXPECTED_ERROR = 0.15  # of log depth, before training
+_SCALES = (-7.0, 3.0)  # of the logarithm of the expected error: beyond all that occurs, and finite
 _CLASSIFIER_KEYS = ("conv_head.", "bn2.", "classifier.", "fc.", "head.", "last_linear.")
 _PROBE_SIZE = (64, 96)
 _ACCEPTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # of weights in a file
@@ -43,7 +46,8 @@ class DepthDetails(NamedTuple):
     Args:
         depth: (N, 1, H, W) float32, metres of the canonical camera.
         bin_logits: (N, depth_bins, h, w) float32 at half the size, or None without bins.
-        log_scale: None; reserved for the predicted spread of log depth.
+        log_scale: (N, 1, H, W) float32, log of the mean absolute error of log depth that the network expects, or None
+            without `config.uncertainty`.
     """
 
     depth: torch.Tensor
@@ -57,7 +61,8 @@ class DepthUNet(nn.Module, Predictor):
     depth = exp(log(min) + (log(max) - log(min)) * sigmoid(logit)), so that an equal step of the logit is an equal
     ratio of distances (Eigen et al. 2014 argue for the logarithm). With `config.depth_bins`, the head predicts a
     distribution over log-spaced depth bins at half the size; its mean (soft argmax, Kendall et al. 2017; Bhat et al.
-    2021) gives the logit, to which the decoder's last stage adds a correction at full size.
+    2021) gives the logit, to which the decoder's last stage adds a correction at full size. With `config.uncertainty`
+    a second head predicts the scale of a Laplace distribution of log depth (Kendall and Gal 2017).
 
     Encoder stages that the decoder does not use are replaced by identities; `unbuilt` holds the prefixes of their
     state dict keys, and loading ignores tensors below them.
@@ -97,6 +102,11 @@ class DepthUNet(nn.Module, Predictor):
         if config.depth_bins:
             self.bins = nn.Conv2d(config.decoder_channels[-2], config.depth_bins, 3, padding=1)
             nn.init.zeros_(self.unet.segmentation_head[0].weight)  # the correction starts at 0
+        if config.uncertainty:
+            expected = nn.Conv2d(_SCALE_CHANNELS, 1, 1)
+            nn.init.constant_(expected.bias, math.log(_EXPECTED_ERROR))
+            hidden = nn.Conv2d(config.decoder_channels[-2], _SCALE_CHANNELS, 3, padding=1)
+            self.scale = nn.Sequential(hidden, nn.ReLU(), expected)
         # The normalisation belongs to the config, not to the weights.
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
         # Whole numbers, which `half` and `bfloat16` leave as they are.
@@ -127,7 +137,12 @@ class DepthUNet(nn.Module, Predictor):
             logits = logits + F.interpolate(torch.logit(mean, _EPSILON), logits.shape[2:], mode="bilinear")
         near, far = math.log(self.config.min_depth), math.log(self.config.max_depth)
         depth = torch.exp(near + (far - near) * torch.sigmoid(logits))
-        return DepthDetails(depth, bin_logits, None) if details else depth
+        if not details:
+            return depth
+        log_scale = None
+        if self.config.uncertainty:
+            log_scale = F.interpolate(self.scale(half).float(), logits.shape[2:], mode="bilinear").clamp(*_SCALES)
+        return DepthDetails(depth, bin_logits, log_scale)
 
     def _decode(self, image: torch.Tensor, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Input and output of the decoder's last stage; smp's own `forward` returns the output only."""
@@ -138,20 +153,43 @@ class DepthUNet(nn.Module, Predictor):
             before, x = x, block(x, *larger.shape[2:], skip_connection=skip)
         return before, x
 
-    def with_another_head(self, depth_bins: int) -> "DepthUNet":
-        """Return a new model that reuses this encoder and decoder.
+    def with_config(self, **changes: Any) -> "DepthUNet":
+        """Return a new model that reuses this encoder and decoder, and the heads that do not change.
 
         Args:
-            depth_bins: of the new head, as in the config.
+            changes: fields of `DepthUNetConfig` outside encoder and decoder.
+
+        Example:
+            >>> DepthUNet.from_pretrained(DEFAULT_MODEL).with_config(depth_bins=32).config.depth_bins
+            32
         """
-        made = DepthUNet(replace(self.config, depth_bins=depth_bins))
+        config = replace(self.config, **changes)
+        made = DepthUNet(config)
+        made.name, made.revision, made.licence = self.name, self.revision, self.licence
         made.unet.encoder, made.unet.decoder = self.unet.encoder, self.unet.decoder
-        return made
+        if config.depth_bins == self.config.depth_bins:
+            made.unet.segmentation_head = self.unet.segmentation_head
+            if config.depth_bins:
+                made.bins = self.bins
+        if config.uncertainty and self.config.uncertainty:
+            made.scale = self.scale
+        return made.to(self.image_mean).train(self.training)
 
     @torch.inference_mode()
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """Depth of a batch from and to the CPU, in evaluation mode; see `Predictor.run`."""
         return self._evaluating()(images.to(self.image_mean.device)).cpu()
+
+    @torch.inference_mode()
+    def run_with_uncertainty(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Depth and uncertainty of a batch; see `Predictor.run_with_uncertainty`."""
+        depth, _, log_scale = self._evaluating()(images.to(self.image_mean.device), details=True)
+        return depth.cpu(), None if log_scale is None else (self.config.uncertainty * log_scale.exp()).cpu()
+
+    @property
+    def predicts_uncertainty(self) -> bool:
+        """Whether the network has the head for it."""
+        return self.config.uncertainty > 0
 
     def _evaluating(self) -> "DepthUNet":
         """This model, or while a part of it is in training mode a copy in evaluation mode with the same tensors.

@@ -45,6 +45,11 @@ class Prediction:
         licence: of the model's weights, "unknown" if they state none; None without a model.
         metres_follow_lens: the metres take the focal length of `camera` into account; False for a model that was
             trained with one camera that is not known.
+        uncertainty: (H, W) float32, one standard deviation of log depth: about 68 % of true depths lie between
+            depth * exp(-uncertainty) and depth * exp(uncertainty). Relative, so that calibration and camera leave it
+            as it is. None if the model predicts none; kept by .npz files.
+        photo_error: standard deviation of the error of log depth that all pixels share, as the model states it.
+        pixel_error: factor from `uncertainty` to the part of a pixel's error that other pixels do not share.
 
     Example:
         >>> prediction = Prediction(np.full((4, 6), 2.0, np.float32), Camera.from_fov(6, 4, 60))
@@ -62,6 +67,9 @@ class Prediction:
     image: Image.Image | None = field(default=None, repr=False)
     licence: str | None = None
     metres_follow_lens: bool = True
+    uncertainty: np.ndarray | None = None
+    photo_error: float = 0.0
+    pixel_error: float = 1.0
 
     def colorize(
         self,
@@ -94,6 +102,46 @@ class Prediction:
     def distance_between(self, first: Pixel, second: Pixel) -> float:
         """Straight-line distance between the points at two pixels (x, y), metres."""
         return float(np.linalg.norm(self._point(*first) - self._point(*second)))
+
+    def distance_uncertainty(self, x: int, y: int) -> float | None:
+        """One standard deviation of `distance`, metres; None without `uncertainty`.
+
+        Raises:
+            IndexError: the pixel lies outside the image.
+        """
+        return self.length_uncertainty([(x, y)])
+
+    def length_uncertainty(self, points: Sequence[Pixel]) -> float | None:
+        """One standard deviation of `length`, metres; None without `uncertainty`.
+
+        For the distance L between the points P and Q, with errors of log depth that are independent but for a common
+        scale: variance = (photo_error L)^2 + (pixel_error s_P u.P)^2 + (pixel_error s_Q u.Q)^2, with the unit vector u
+        from P to Q and the uncertainties s. Calibration removes the common scale error.
+
+        Args:
+            points: as for `length`.
+
+        Raises:
+            IndexError: a pixel lies outside the image.
+            ValueError: not one or two points.
+        """
+        length = self.length(points)
+        if self.uncertainty is None:
+            return None
+        sigmas = [float(self.uncertainty[y, x]) for x, y in points]
+        if len(points) == 1 and self.calibration == 1:
+            return length * sigmas[0]
+        ends = [self._point(*point) for point in points]
+        along = (ends[-1] - (ends[0] if len(ends) == 2 else 0)) / max(length, 1e-9)
+        parts = [self.pixel_error * sigma * float(along @ end) for sigma, end in zip(sigmas, ends, strict=True)]
+        return math.hypot(self.photo_error * length * (self.calibration == 1), *parts)
+
+    def mean_uncertainty(self) -> float | None:
+        """Mean of `uncertainty` over the pixels with depth, the doubt about the whole photo; None without."""
+        if self.uncertainty is None:
+            return None
+        known = np.isfinite(self.depth) & (self.depth > 0)
+        return float(np.mean(self.uncertainty, where=known)) if known.any() else None
 
     def _point(self, x: int, y: int) -> np.ndarray:
         height, width = self.depth.shape
@@ -183,7 +231,23 @@ class Prediction:
         rows, columns = (max(1, round(side * scale)) for side in (height, width))
         down = ((np.arange(rows) + 0.5) * height / rows).astype(int)
         across = ((np.arange(columns) + 0.5) * width / columns).astype(int)
-        return replace(self, depth=self.depth[np.ix_(down, across)], camera=self.camera.resize(columns, rows))
+        kept = np.ix_(down, across)
+        return replace(
+            self,
+            depth=self.depth[kept],
+            camera=self.camera.resize(columns, rows),
+            uncertainty=None if self.uncertainty is None else self.uncertainty[kept],
+        )
+
+    def _without_doubt(self, most: float | None) -> "Prediction":
+        """Without the points whose uncertainty is larger than a limit that was given."""
+        if most is None:
+            return self
+        if self.uncertainty is None:
+            raise ValueError("max_uncertainty needs a model that predicts uncertainty")
+        if not most > 0:
+            raise ValueError(f"max_uncertainty must be positive, not {most}")
+        return replace(self, depth=np.where(self.uncertainty <= most, self.depth, np.float32(0)))
 
     def _cut(self, near: float | None, far: float | None) -> "Prediction":
         """Without the points outside of a range that was given."""
@@ -206,12 +270,16 @@ class Prediction:
         relief_mm: float | None = None,
         base_mm: float = 2.0,
         smoothing_mm: float = 0.0,
+        frame_mm: float = 0.0,
+        invert: bool = False,
+        max_uncertainty: float | None = None,
         warn: bool = True,
     ) -> Path:
         """Write the depth map in the format of the suffix; after an error an older file is unchanged.
 
         .png: 16-bit grey, millimetres; depth beyond 65.534 m becomes 0 (no depth), with a warning.
-        .npy: float32 metres. .npz: `depth` as float32 metres, and `about` with camera, photo, model and calibration.
+        .npy: float32 metres. .npz: `depth` as float32 metres, `uncertainty` as float16 if there is one, and `about`
+        with camera, photo, model and calibration.
         .json: the content of `about` only, a sidecar for the file of the same name.
         .ply: coloured point cloud, .glb: textured surface; both in metres, x right, y up, z towards the viewer.
         .stl, .3mf: printable relief, millimetres.
@@ -227,6 +295,9 @@ class Prediction:
             relief_mm: height of the relief above its base; by default a fifth of the longer side.
             base_mm: thickness below the lowest point of the relief.
             smoothing_mm: standard deviation of a Gaussian that smooths the relief; 0 for none.
+            frame_mm: width of a frame around the relief, within its longer side; 0 for none.
+            invert: the farthest point of the relief is the highest, as in a lithophane.
+            max_uncertainty: points of 3-D files with a larger `uncertainty` count as without depth.
             warn: warn of what the format cannot hold, see `lost`.
 
         Returns:
@@ -241,7 +312,7 @@ class Prediction:
         writers = {
             ".png": files.write_png,
             ".npy": files.write_npy,
-            ".npz": files.write_npz,
+            ".npz": lambda *content: files.write_npz(*content, self.uncertainty),
             ".json": files.write_sidecar,
         }
         suffix = path.suffix.lower()
@@ -249,8 +320,11 @@ class Prediction:
             from depth_unet import mesh  # only here: importing trimesh takes long
 
             smaller = self.shrink(_checked_longest(_LONGEST[suffix] if longest is None else longest))
+            smaller = smaller._without_doubt(max_uncertainty)
             if suffix in (".stl", ".3mf"):
-                solid = mesh.relief(smaller.depth, size_mm, relief_mm, base_mm, near, far, smoothing_mm)
+                solid = mesh.relief(
+                    smaller.depth, size_mm, relief_mm, base_mm, near, far, smoothing_mm, frame_mm, invert
+                )
             else:
                 smaller = smaller._cut(near, far)
                 image = image or self.image or smaller.colorize(scale_bar=False)
@@ -291,6 +365,21 @@ class Prediction:
         )
         return path
 
+    def save_uncertainty(self, path: str | os.PathLike) -> Path:
+        """Write `uncertainty` as 16-bit grey PNG; one step is 0.0001, larger values than 6.5534 are written as that.
+
+        Raises:
+            ValueError: the model predicts no uncertainty, or the suffix is not .png.
+            OSError: the file cannot be written.
+        """
+        path = Path(path)
+        if self.uncertainty is None:
+            raise ValueError("there is no uncertainty to save: the model predicts none")
+        if path.suffix.lower() != ".png":
+            raise ValueError(f"cannot save {path.name!r}: the suffix must be .png")
+        files.write_uncertainty(path, self.uncertainty, self.about())
+        return path
+
     def lost(self, suffix: str) -> str | None:
         """What a file with this suffix cannot hold, as a sentence; None if nothing is lost.
 
@@ -324,9 +413,9 @@ class Prediction:
             'room.jpg'
         """
         path = Path(path)
-        depth, about = files.read_depth(path, mmap)
+        depth, about, uncertainty = files.read_depth(path, mmap)
         try:
-            return cls(depth, **_described(about, *depth.shape))
+            return cls(depth, **_described(about, *depth.shape), uncertainty=uncertainty)
         except (TypeError, ValueError, OverflowError) as error:
             reason = str(error)[:300]  # it may repeat a value of any length
             raise ValueError(f"the description of {path.name} cannot be used: {reason}") from error
@@ -343,6 +432,9 @@ class Prediction:
             "licence": self.licence,
             "metres_follow_lens": self.metres_follow_lens,
             "calibration": self.calibration,
+            "uncertainty": self.mean_uncertainty(),
+            "photo_error": self.photo_error,
+            "pixel_error": self.pixel_error,
         }
 
 
@@ -355,9 +447,13 @@ def _described(about: dict[str, Any], height: int, width: int) -> dict[str, Any]
     for name, value in texts.items():
         if not isinstance(value, str | None):
             raise ValueError(f"{name} must be text, not {value!r}")
-    calibration = about.get("calibration", 1.0)
-    if isinstance(calibration, bool | str) or not 0 < float(calibration) < math.inf:
-        raise ValueError(f"calibration must be a positive number, not {calibration!r}")
+    numbers = {"calibration": about.get("calibration", 1.0)}
+    numbers |= {name: about.get(name, usual) for name, usual in (("photo_error", 0.0), ("pixel_error", 1.0))}
+    for name, value in numbers.items():
+        least = math.nextafter(0, 1) if name == "calibration" else 0
+        if isinstance(value, bool | str) or not least <= float(value) < math.inf:
+            raise ValueError(f"{name} must be a {'positive number' if least else 'number of 0 or more'}, not {value!r}")
+        numbers[name] = float(value)
     follows = about.get("metres_follow_lens", True)
     if not isinstance(follows, bool):
         raise ValueError(f"metres_follow_lens must be true or false, not {follows!r}")
@@ -369,7 +465,7 @@ def _described(about: dict[str, Any], height: int, width: int) -> dict[str, Any]
             raise ValueError(f"no camera is like this: {camera}")
     else:
         camera, texts["camera_from"] = Camera.assumed(width, height), "assumed"
-    return {**texts, "camera": camera, "calibration": float(calibration), "metres_follow_lens": follows}
+    return {**texts, **numbers, "camera": camera, "metres_follow_lens": follows}
 
 
 def _checked_longest(longest: int) -> int:

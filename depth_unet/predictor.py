@@ -26,6 +26,7 @@ class Predictor:
         sha256: SHA-256 (hex) of the weights file that was loaded; None if there is none, or training may have
             changed the weights since.
         alignments: those of `metrics.ALIGNMENTS` in which the output can be scored; all of them for metric depth.
+        predicts_uncertainty: its predictions have an `uncertainty`.
     """
 
     config: DepthUNetConfig
@@ -34,6 +35,7 @@ class Predictor:
     licence: str = "unknown"
     sha256: str | None = None
     alignments: tuple[str, ...] = ALIGNMENTS
+    predicts_uncertainty: bool = False
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """Predict the depth of a batch for the canonical camera.
@@ -45,6 +47,18 @@ class Predictor:
             (N, 1, H, W) float32, metres, on the CPU.
         """
         raise NotImplementedError
+
+    def run_with_uncertainty(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """`run`, and how sure the network is.
+
+        Args:
+            images: as for `run`.
+
+        Returns:
+            Depth as from `run`, and (N, 1, H, W) float32, one standard deviation of log depth; None for a network that
+            predicts none.
+        """
+        return self.run(images), None
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Input (height, width) for a photo: its aspect ratio, the area of `config.input_size`, multiples of 32."""
@@ -134,11 +148,16 @@ class Predictor:
             by_size.setdefault(self.network_size(photo.height, photo.width), []).append(index)
         predictions: list[Prediction | None] = [None] * len(photos)
         for (height, width), indices in by_size.items():
-            depths = self.run(torch.stack([to_tensor(photos[index].image, (height, width)) for index in indices]))
-            for index, depth in zip(indices, depths, strict=True):
+            images = torch.stack([to_tensor(photos[index].image, (height, width)) for index in indices])
+            depths, uncertainties = self.run_with_uncertainty(images)
+            for place, index in enumerate(indices):
                 photo, (camera, camera_from) = photos[index], found[index]
                 scale = camera.resize(width, height).focal_px / self.config.canonical_focal_px
-                depth = F.interpolate(depth[None] * scale, (photo.height, photo.width), mode="bilinear")
+                size = photo.height, photo.width
+                depth = F.interpolate(depths[place, None] * scale, size, mode="bilinear")
+                uncertainty = None
+                if uncertainties is not None:
+                    uncertainty = F.interpolate(uncertainties[place, None], size, mode="bilinear")[0, 0].numpy()
                 predictions[index] = Prediction(
                     depth[0, 0].numpy(),
                     camera,
@@ -148,6 +167,9 @@ class Predictor:
                     camera_from=camera_from,
                     image=shrunk(photo.image, IMAGE_LONGEST),
                     licence=self.licence,
+                    uncertainty=uncertainty,
+                    photo_error=self.config.photo_error,
+                    pixel_error=self.config.pixel_error,
                 )
         return predictions
 

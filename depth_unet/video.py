@@ -76,6 +76,7 @@ class VideoReport(NamedTuple):
         flicker_before: mean `flicker` of the predicted depth.
         flicker_after: mean `flicker` of the smoothed depth.
         damaged: number of damaged places that were skipped.
+        uncertainty: mean of the smoothed `Prediction.uncertainty`; None if the model predicts none.
     """
 
     frames: int
@@ -84,6 +85,7 @@ class VideoReport(NamedTuple):
     flicker_before: float
     flicker_after: float
     damaged: int = 0
+    uncertainty: float | None = None
 
 
 def read_video(path: str | os.PathLike, longest: int = 640, fps: float = 15.0, most: int = 900) -> Iterator[Frame]:
@@ -293,14 +295,14 @@ def flicker(earlier: np.ndarray, later: np.ndarray, still: np.ndarray) -> float:
 
 
 def smooth(earlier: np.ndarray, later: np.ndarray, change: np.ndarray, strength: float) -> np.ndarray:
-    """Blend a depth map with the previous one where the image has hardly changed.
+    """Blend a depth map, or its uncertainty, with the previous one where the image has hardly changed.
 
     ln(out) = w ln(earlier) + (1 - w) ln(later) with w = strength exp(-(change / STILL)^2): no smoothing, and so no
     trail, where something moves.
 
     Args:
-        earlier: (H, W) metres, smoothed.
-        later: (H, W) metres, as predicted.
+        earlier: (H, W) positive, smoothed.
+        later: (H, W) positive, as predicted.
         change: (H, W) absolute difference of the two frames in grey levels.
         strength: 0 for no smoothing, towards 1 for more.
     """
@@ -353,16 +355,17 @@ def depth_video(
     reader, before, after, times = _Reader(Path(source), longest, fps, most), [], [], []
     # Depth is kept on the disk until the range of the whole video is known.
     with tempfile.TemporaryFile() as store:
-        raw = smoothed = grey = None
-        ranges, shapes = [], []
+        raw = smoothed = doubt = grey = None
+        ranges, shapes, doubts = [], [], []
         for frame in reader:
             if frame is None:
                 yield Step(len(times), max(len(times), reader.total))
                 continue
-            depth = predict(frame.image).depth
+            prediction = predict(frame.image)
+            depth = prediction.depth
             levels = np.asarray(frame.image.convert("L"), np.float32)
             if raw is None or raw.shape != depth.shape:  # the pictures of some recordings change their size
-                smoothed = depth
+                smoothed, doubt = depth, prediction.uncertainty
             else:
                 change = np.abs(levels - grey)
                 still = change < STILL
@@ -370,6 +373,10 @@ def depth_video(
                 before.append(flicker(raw, depth, still))
                 after.append(flicker(smoothed, blended, still))
                 smoothed = blended
+                if doubt is not None:
+                    doubt = smooth(doubt, prediction.uncertainty, change, strength)
+            if doubt is not None:
+                doubts.append(float(doubt.mean()))
             raw, grey = depth, levels
             ranges.append(depth_range(smoothed))
             times.append((frame.seconds, frame.duration))
@@ -389,7 +396,8 @@ def depth_video(
             if time.monotonic() > asked + RESPONSE:
                 yield Step(len(times), len(times))
                 asked = time.monotonic()
-    yield VideoReport(len(times), near, far, _mean(before), _mean(after), reader.damaged)
+    doubt = _mean(doubts) if doubts else None
+    yield VideoReport(len(times), near, far, _mean(before), _mean(after), reader.damaged, doubt)
 
 
 def write_video(path: Path, pictures: Iterable[Image.Image], fps: float) -> None:

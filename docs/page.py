@@ -1,4 +1,7 @@
-"""`python -m docs.page` takes the picture of the page that README.md shows; it needs Chromium and playwright."""
+"""`python -m docs.page` takes the pictures of the page in docs/; it needs Chromium and playwright.
+
+page.jpg (measuring, in README.md), page_arrival.jpg, page_space.jpg, page_print.jpg and page_phone.jpg.
+"""
 
 import os
 import shutil
@@ -8,48 +11,90 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from depth_unet.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
-PHOTO = ROOT / "depth_unet" / "page" / "examples" / "living_room.jpg"
+PATIENCE = 300  # seconds
+# From the left and from the top, as parts of the picture's sides.
+TABLE, PICTURE, LAMP = ((0.58, 0.69), (0.905, 0.69)), ((0.49, 0.18), (0.57, 0.345)), ((0.35, 0.72), (0.32, 0.31))
 
 
 def main() -> None:
+    """Take them all."""
+    with served() as url, sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        wide = opened(browser.new_page(viewport={"width": 1280, "height": 800}), url)
+        take(wide, "page_arrival")
+        for tool, points in (("Line", TABLE), ("Line", PICTURE), ("Height", LAMP)):
+            wide.get_by_role("tab", name="Measure").click()
+            wide.get_by_role("radio", name=tool).check(force=True)
+            for point in points:
+                wide.mouse.click(*place(wide, *point))
+        wide.mouse.move(*place(wide, 0.55, 0.5))
+        take(wide, "page")
+        wide.get_by_role("tab", name="3-D").click()
+        wide.locator("[data-part=space]").focus()
+        for _ in range(4):
+            wide.keyboard.press("ArrowLeft")
+        wide.keyboard.press("ArrowUp")
+        take(wide, "page_space")
+        wide.get_by_role("tab", name="Print").click()
+        wide.get_by_label("Frame, mm").fill("4")
+        take(wide, "page_print")
+        phone = browser.new_context(
+            viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, color_scheme="dark"
+        )
+        take(opened(phone.new_page(), url), "page_phone")
+        browser.close()
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """`python app.py`, at this address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/"
     server = subprocess.Popen([sys.executable, str(ROOT / "app.py"), "--port", str(port)], env={**os.environ})
     try:
-        for _ in range(600):
+        for _ in range(5 * PATIENCE):
             try:
                 urllib.request.urlopen(url + "health", timeout=5).close()
                 break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
-        with sync_playwright() as engine:
-            browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1200, "height": 820})
-            page.goto(url)
-            page.set_input_files("input[type=file] >> nth=0", PHOTO)
-            page.get_by_role("button", name="PNG (16-bit").wait_for(timeout=120_000)
-            page.get_by_role("tab", name="Measure").click()
-            for x, y in ((288, 443), (672, 359)):
-                box = page.locator(".clickable img").bounding_box()
-                scale = min(box["width"] / 960, box["height"] / 720)
-                left, top = (box["width"] - 960 * scale) / 2, (box["height"] - 720 * scale) / 2
-                page.locator(".clickable img").click(position={"x": left + x * scale, "y": top + y * scale})
-                page.locator(".measured").wait_for(timeout=60_000)
-                page.wait_for_timeout(1500)
-            write_atomically(ROOT / "docs" / "page.jpg", page.screenshot(type="jpeg", quality=80))
-            browser.close()
+        yield url
     finally:
         server.terminate()
         server.wait(60)
+
+
+def opened(page: Page, url: str) -> Page:
+    """The page with its first result."""
+    page.set_default_timeout(1000 * PATIENCE)
+    page.goto(url)
+    page.locator("[data-part=distance]").filter(has_text=" m").wait_for()
+    return page
+
+
+def place(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Where a place in the picture is on the screen."""
+    page.locator(".dv-frame").scroll_into_view_if_needed()
+    box = page.locator(".dv-frame").bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def take(page: Page, name: str) -> None:
+    """Write one picture, once all is drawn."""
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(2000)
+    write_atomically(ROOT / "docs" / f"{name}.jpg", page.screenshot(type="jpeg", quality=85))
 
 
 if __name__ == "__main__":

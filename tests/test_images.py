@@ -788,3 +788,10 @@ def test_a_large_picture_is_reduced_in_strips(
     assert all(2 * least <= side for least, side in zip(enough, part.image.size[::-1], strict=True))
     assert part.image.width < 640
     assert (to_tensor(whole.image, enough) - to_tensor(part.image, enough)).abs().max() < 0.02
+
+
+def test_formats_whose_decoders_take_much_memory_have_a_lower_limit(tmp_path: Path):
+    path = tmp_path / "large.webp"
+    Image.new("RGB", (7760, 7750), "#804020").save(path, "WEBP", method=0)
+    with pytest.raises(ValueError, match=r"large\.webp has 7760x7750 pixels, at most 60,000,000 of a WEBP are read"):
+        read_photo(path)

@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import structural_similarity as skimage_ssim
 
 from depth_unet import DepthLoss, mean_absolute_relative_error, structural_similarity
-from depth_unet.losses import bin_cross_entropy
+from depth_unet.losses import bin_cross_entropy, laplace_loss, soft_bin_cross_entropy
 
 ALL_TERMS = {"log_weight": 0.5, "gradient_weight": 0.7, "edge_weight": 2.0, "ssim_weight": 1.3, "mare_weight": 0.9}
 RUBBISH = [math.nan, math.inf, -math.inf, -3.0, 0.0, 1e30]
@@ -342,3 +342,75 @@ def test_cross_entropy_ignores_what_does_not_count() -> None:
         got = bin_cross_entropy(p.where(valid, rubbish), t.where(valid, rubbish), valid, **options)
         torch.testing.assert_close(got, wanted)
     assert bin_cross_entropy(p, t, torch.zeros_like(valid), **options).item() == 0
+
+
+# --- heads -------------------------------------------------------------------------------------------------------
+
+
+def test_soft_bins_by_hand() -> None:
+    near, far, bins, spread = 0.5, 8.0, 5, 1.0  # bins at 0.5, 1, 2, 4, 8 m
+    target = torch.full((1, 1, 1, 1), 2.0)
+    weights = torch.exp(-0.5 * (torch.arange(5.0) - 2) ** 2)
+    wanted = weights / weights.sum()
+    logits = torch.tensor([0.3, -1.0, 2.0, 0.0, 1.0])
+    expected = (wanted * (wanted.log() - logits.log_softmax(0))).sum()
+    options = {"min_depth": near, "max_depth": far, "spread": spread}
+    found = soft_bin_cross_entropy(logits.view(1, bins, 1, 1), target, target > 0, **options)
+    torch.testing.assert_close(found, expected)
+    best = soft_bin_cross_entropy(wanted.log().view(1, bins, 1, 1), target, target > 0, **options)
+    assert abs(best) < 1e-6, "it is 0 at the target's own distribution"
+
+
+def test_soft_bins_count_valid_targets_within_the_range_only() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 6, 4, 5, requires_grad=True)
+    target = torch.rand(2, 1, 4, 5) * 3 + 0.6
+    valid = torch.rand(2, 1, 4, 5) < 0.7
+    options = {"min_depth": 0.5, "max_depth": 4.0}
+    wanted = soft_bin_cross_entropy(logits, target, valid, **options)
+    spoilt = torch.where(valid, target, torch.nan)
+    spoilt[0, 0, 0, 0], valid[0, 0, 0, 0] = 9.0, True  # beyond the last bin
+    without = valid.clone()
+    without[0, 0, 0, 0] = False
+    loss = soft_bin_cross_entropy(logits, spoilt, valid, **options)
+    torch.testing.assert_close(loss, soft_bin_cross_entropy(logits, target, without, **options))
+    loss.backward()
+    assert torch.isfinite(logits.grad).all()
+    assert not logits.grad.movedim(1, -1)[~without[:, 0]].any() and logits.grad.movedim(1, -1)[without[:, 0]].any()
+    assert wanted > 0
+    nothing = soft_bin_cross_entropy(logits, target, torch.zeros_like(valid), **options)
+    assert nothing == 0
+    nothing.backward()
+
+
+def test_the_laplace_loss_is_least_at_the_mean_error_and_leaves_the_prediction_alone() -> None:
+    target = torch.full((1, 1, 4, 4), 2.0)
+    prediction = (target * torch.tensor([1.1, 1 / 1.3]).repeat(8).view(1, 1, 4, 4)).requires_grad_()
+    mean = (np.log(1.1) + np.log(1.3)) / 2
+    scales = [mean * factor for factor in (0.5, 0.9, 1.0, 1.1, 2.0)]
+    losses = [laplace_loss(torch.full_like(target, float(np.log(s))), prediction, target, target > 0) for s in scales]
+    assert min(range(5), key=lambda k: losses[k].item()) == 2
+    assert losses[2].item() == pytest.approx(1 + np.log(mean), abs=1e-5)
+    log_scale = torch.zeros_like(target, requires_grad=True)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    valid[..., 0] = False
+    spoilt = torch.where(valid, prediction, torch.nan)
+    laplace_loss(log_scale, spoilt, target, valid).backward()
+    assert prediction.grad is None or not prediction.grad.any()
+    assert not log_scale.grad[~valid].any() and torch.isfinite(log_scale.grad).all() and log_scale.grad[valid].any()
+
+
+def test_the_heads_count_with_their_weights_and_only_where_they_are_given() -> None:
+    torch.manual_seed(0)
+    loss = DepthLoss(0.5, 4.0, entropy_weight=0.25, scale_weight=0.5)
+    prediction, target = torch.rand(1, 1, 16, 16) + 1, torch.rand(1, 1, 16, 16) + 1
+    logits, log_scale = torch.randn(1, 6, 8, 8), torch.randn(1, 1, 16, 16)
+    valid = target > 1.1
+    alone = loss(prediction, target, valid)
+    both = loss(prediction, target, valid, logits, log_scale)
+    halved = np.s_[:, :, ::2, ::2]
+    entropy = soft_bin_cross_entropy(logits, target[halved], valid[halved], min_depth=0.5, max_depth=4.0)
+    scale = laplace_loss(log_scale, prediction, target, valid)
+    torch.testing.assert_close(both, alone + 0.25 * entropy + 0.5 * scale)
+    assert set(loss.terms(prediction, target, valid, logits, log_scale)) == {"ssim", "mare", "entropy", "scale"}
+    assert set(loss.terms(prediction, target, valid)) == {"ssim", "mare"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from depth_unet import depth_metrics
-from depth_unet.metrics import ALIGNMENTS, METRICS
+from depth_unet.metrics import ALIGNMENTS, METRICS, boundary_f1, rim_ratio
 
 RNG = np.random.default_rng(5)
 TARGET = RNG.uniform(0.5, 9, (24, 32))
@@ -160,3 +160,66 @@ def test_disparity_beyond_infinity_is_the_cap() -> None:
     assert all(np.isfinite(value) for value in got.values())
     with pytest.raises(ValueError, match="max_depth"):
         depth_metrics(prediction, target, align="scale_shift_disparity")
+
+
+# --- edges and rim -----------------------------------------------------------------------------------------------
+
+
+def f1_by_loops(p: np.ndarray, t: np.ndarray, valid: np.ndarray) -> float:
+    height, width = t.shape
+    thresholds, scores = np.linspace(1.05, 1.25, 10), []
+    for threshold in thresholds:
+        precisions, recalls = [], []
+        for down, across in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+            hits = found = true = 0
+            for y in range(height):
+                for x in range(width):
+                    j = y + down, x + across
+                    if 0 <= j[0] < height and 0 <= j[1] < width and valid[y, x] and valid[j]:
+                        is_found, is_true = p[j] / p[y, x] > threshold, t[j] / t[y, x] > threshold
+                        hits, found, true = hits + (is_found and is_true), found + is_found, true + is_true
+            precisions += [hits / found] if found else []
+            recalls += [hits / true] if true else []
+        p_mean, r_mean = np.mean(precisions or [0]), np.mean(recalls or [0])
+        scores.append(2 * p_mean * r_mean / max(p_mean + r_mean, 1e-9))
+    return float(np.sum(np.array(scores) * thresholds) / thresholds.sum())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boundary_f1_is_that_of_its_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    target = np.exp(rng.normal(0, 0.2, (9, 13)))
+    prediction = target * np.exp(rng.normal(0, 0.1, target.shape))
+    valid = rng.random(target.shape) < 0.8
+    wanted = f1_by_loops(prediction, target, valid)
+    assert boundary_f1(prediction, target, valid) == pytest.approx(wanted)
+    assert boundary_f1(7 * prediction, target, valid) == pytest.approx(wanted), "the scale must not matter"
+    spoilt = np.where(valid, prediction, np.nan)
+    assert boundary_f1(spoilt, np.where(valid, target, np.nan), valid) == pytest.approx(wanted)
+
+
+def test_boundaries_at_the_wrong_place_do_not_count() -> None:
+    target = np.where(np.arange(20) < 10, 1.0, 2.0) * np.ones((10, 1))
+    assert boundary_f1(target, target) == pytest.approx(1.0)
+    assert boundary_f1(np.roll(target, 3, 1), target) == 0.0
+    assert boundary_f1(np.ones_like(target), target) == 0.0
+    assert boundary_f1(2 - 0.5 * target, target) == 0.0, "an edge the other way round is none"
+    assert np.isnan(boundary_f1(target, np.ones_like(target)))
+    with pytest.raises(ValueError, match="shape"):
+        boundary_f1(target[1:], target)
+
+
+def test_the_rim_is_compared_with_what_lies_inside() -> None:
+    target = np.random.default_rng(0).uniform(1, 5, (100, 200))
+    prediction = 1.3 * target
+    assert rim_ratio(prediction, target) == pytest.approx(1.0)
+    prediction[[0, -1]] *= 0.8
+    prediction[:, [0, 1, -2, -1]] *= 0.8
+    assert rim_ratio(prediction, target) == pytest.approx(0.8, abs=0.01)
+    # A frame without depth, as in NYU, moves the rim inwards.
+    framed, valid = np.ones((140, 240)), np.zeros((140, 240), bool)
+    valid[20:120, 20:220] = True
+    wider = framed.copy()
+    framed[valid], wider[valid] = target.ravel(), prediction.ravel()
+    assert rim_ratio(wider, framed, valid) == pytest.approx(0.8, abs=0.01)
+    assert np.isnan(rim_ratio(wider, framed, np.zeros_like(valid)))

@@ -61,7 +61,10 @@ def test_every_network_trains_saves_and_loads(name: str, tmp_path: Path) -> None
     images = torch.rand(2, 3, *config.input_size)
     target = torch.full((2, 1, *config.input_size), 2.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    loss = DepthLoss(config.min_depth, config.max_depth)(model(images), target, target > 0)
+    depth, *heads = model(images, details=True)
+    loss = DepthLoss(config.min_depth, config.max_depth, entropy_weight=0.3, scale_weight=0.1)(
+        depth, target, target > 0, *heads
+    )
     assert torch.isfinite(loss)
     loss.backward()
     assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -175,8 +178,8 @@ def test_every_network_trains_under_ddp(process_group: None, name: str, find_unu
     wrapped = DistributedDataParallel(DepthUNet(config), find_unused_parameters=find_unused)
     for _ in range(2):  # the second forward fails if a parameter had no gradient in the first
         output = wrapped(torch.rand(2, 3, 32, 64), details=True)
-        assert isinstance(output, DepthDetails) and output.log_scale is None
-        output.depth.sum().backward()
+        assert isinstance(output, DepthDetails) and (output.log_scale is None) == (not config.uncertainty)
+        sum(values.sum() for values in output if values is not None).backward()
 
 
 @pytest.mark.parametrize(
@@ -203,13 +206,44 @@ def test_torchs_own_conversion_would_change_the_default_network() -> None:
 # --- forward -----------------------------------------------------------------------------------------------------
 
 
+def test_the_uncertainty_is_that_of_the_head_times_the_factor(tiny_config: DepthUNetConfig, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = DepthUNet(tiny_config).eval()
+    torch.nn.init.normal_(model.scale[-1].weight, std=2.0)
+    images = torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted = model(images, details=True).log_scale.exp()
+    depth, found = model.run_with_uncertainty(images)
+    assert torch.equal(depth, model.run(images))
+    torch.testing.assert_close(found, tiny_config.uncertainty * wanted)
+    assert found.std() > 0.01, "the head has no influence"
+    # Another factor is another config, not other weights, and survives a file.
+    model.with_config(uncertainty=3.0, photo_error=0.1, pixel_error=0.5).save_pretrained(tmp_path)
+    loaded = DepthUNet.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded.run_with_uncertainty(images)[1], 3 * wanted)
+    prediction = loaded.predict(np.zeros((50, 80, 3), np.uint8))
+    assert prediction.uncertainty.shape == (50, 80) and (prediction.uncertainty > 0).all()
+    assert (prediction.photo_error, prediction.pixel_error) == (0.1, 0.5)
+
+
+def test_a_network_without_the_head_has_no_uncertainty(tiny_config: DepthUNetConfig) -> None:
+    without = DepthUNetConfig.from_dict({k: v for k, v in tiny_config.to_dict().items() if k != "uncertainty"})
+    model = DepthUNet(without).eval()
+    assert not model.predicts_uncertainty and not any(key.startswith("scale") for key in model.state_dict())
+    assert model.run_with_uncertainty(torch.rand(1, 3, 64, 96))[1] is None
+    assert model.predict(np.zeros((64, 96, 3), np.uint8)).uncertainty is None
+    grown = model.with_config(uncertainty=1.5)
+    images = torch.rand(1, 3, 64, 96)
+    assert grown.predicts_uncertainty and torch.equal(grown.run(images), model.run(images)), "the depth has changed"
+
+
 @pytest.mark.parametrize("bins", [0, 5])
 def test_details_are_what_losses_need(tiny_config: DepthUNetConfig, bins: int) -> None:
     model = DepthUNet(replace(tiny_config, depth_bins=bins)).eval()
     images = torch.rand(2, 3, 64, 96)
     with torch.inference_mode():
         depth, logits, log_scale = model(images, details=True)
-        assert torch.equal(depth, model(images)) and log_scale is None
+        assert torch.equal(depth, model(images)) and log_scale.shape == depth.shape
     if not bins:
         assert logits is None
         return
@@ -395,7 +429,7 @@ def test_the_weights_are_named_by_their_hash(saved: Path, tiny_model: DepthUNet,
     loaded = DepthUNet.from_pretrained(saved)
     wanted = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
     loaded.predict(photo)
-    assert loaded.sha256 == wanted and loaded.with_another_head(5).sha256 is None
+    assert loaded.sha256 == wanted and loaded.with_config(depth_bins=5).sha256 is None
     loaded.load_state_dict(loaded.state_dict())
     assert loaded.sha256 is None
     loaded = DepthUNet.from_pretrained(saved)

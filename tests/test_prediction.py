@@ -6,10 +6,12 @@ import pickle
 import tracemalloc
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scenes import BOX, FLOOR, WALL, render
@@ -529,3 +531,114 @@ def test_what_a_format_cannot_hold_is_a_value():
     assert prediction.lost(".png").startswith("2 pixels beyond 65.534 m") and prediction.lost(".PNG")
     assert [prediction.lost(suffix) for suffix in (".npy", ".npz", ".ply", ".json", "")] == [None] * 5
     assert Prediction(np.ones((2, 3), np.float32), prediction.camera).lost(".png") is None
+
+
+# --- uncertainty -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unsure(room: Prediction) -> Prediction:
+    across = np.linspace(0.05, 0.4, CAMERA.width, dtype=np.float32)
+    uncertainty = np.broadcast_to(across, room.depth.shape).copy()
+    return replace(room, uncertainty=uncertainty, photo_error=0.1, pixel_error=0.6)
+
+
+def test_uncertainty_survives_the_files_that_hold_it(unsure: Prediction, room: Prediction, tmp_path: Path) -> None:
+    loaded = Prediction.load(unsure.save(tmp_path / "x.npz"))
+    np.testing.assert_allclose(loaded.uncertainty, unsure.uncertainty, rtol=1e-3)
+    assert (loaded.photo_error, loaded.pixel_error) == (0.1, 0.6)
+    assert loaded.uncertainty.dtype == np.float32
+    with Image.open(unsure.save_uncertainty(tmp_path / "x_uncertainty.png")) as image:
+        assert image.mode == "I;16"
+        np.testing.assert_allclose(np.asarray(image) / 10_000, unsure.uncertainty, atol=6e-5)
+    with pytest.raises(ValueError, match="holds uncertainty"):
+        Prediction.load(tmp_path / "x_uncertainty.png")
+    about = json.loads(unsure.save(tmp_path / "x.json").read_text())
+    assert about["uncertainty"] == pytest.approx(float(unsure.uncertainty.mean()), abs=1e-6)
+    for suffix in (".png", ".npy"):
+        assert Prediction.load(unsure.save(tmp_path / f"y{suffix}")).uncertainty is None
+    assert Prediction.load(room.save(tmp_path / "z.npz")).uncertainty is None
+    with pytest.raises(ValueError, match="no uncertainty"):
+        room.save_uncertainty(tmp_path / "no.png")
+    with pytest.raises(ValueError, match=r"\.png"):
+        unsure.save_uncertainty(tmp_path / "no.npy")
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_large_uncertainties_are_written_as_the_largest(unsure: Prediction, tmp_path: Path) -> None:
+    unsure.uncertainty[0, 0] = 9.0
+    with Image.open(unsure.save_uncertainty(tmp_path / "x.png")) as image:
+        assert np.asarray(image)[0, 0] == 65534
+
+
+def test_an_uncertainty_of_another_shape_is_refused(room: Prediction, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", depth=room.depth, uncertainty=room.depth[1:])
+    with pytest.raises(ValueError, match=r"x\.npz holds an uncertainty of shape"):
+        Prediction.load(tmp_path / "x.npz")
+
+
+def test_uncertainty_of_distances(unsure: Prediction, room: Prediction) -> None:
+    a, b = (20, 40), (140, 100)
+    assert unsure.distance_uncertainty(*a) == pytest.approx(unsure.distance(*a) * unsure.uncertainty[40, 20])
+    p, q = unsure.points()[40, 20], unsure.points()[100, 140]
+    length = np.linalg.norm(q - p)
+    unit = (q - p) / length
+    parts = [0.6 * float(unsure.uncertainty[y, x]) * abs(unit @ end) for (x, y), end in ((a, p), (b, q))]
+    assert unsure.length_uncertainty([a, b]) == pytest.approx(math.hypot(0.1 * length, *parts), rel=1e-5)
+    assert unsure.length_uncertainty([a]) == unsure.distance_uncertainty(*a)
+    assert unsure.length_uncertainty([a, a]) == 0
+    assert room.distance_uncertainty(*a) is None and room.length_uncertainty([a, b]) is None
+    for wrong in ([], [a, b, a]):
+        with pytest.raises(ValueError, match="one point or two"):
+            unsure.length_uncertainty(wrong)
+    with pytest.raises(IndexError):
+        unsure.distance_uncertainty(400, 0)
+
+
+def test_calibration_removes_the_common_part_of_the_uncertainty(unsure: Prediction) -> None:
+    a, b = (20, 40), (140, 100)
+    known = unsure.calibrate_length([a, b], metres=2 * unsure.length([a, b]))
+    np.testing.assert_array_equal(known.uncertainty, unsure.uncertainty)  # it is relative
+    alone = replace(unsure, photo_error=0.0)
+    assert known.length_uncertainty([a, b]) == pytest.approx(2 * alone.length_uncertainty([a, b]), rel=1e-5)
+    assert known.length_uncertainty([a, b]) < 2 * unsure.length_uncertainty([a, b])
+    assert known.distance_uncertainty(*a) == pytest.approx(0.6 * 2 * unsure.distance_uncertainty(*a), rel=1e-5)
+    assert known.uncalibrated().length_uncertainty([a, b]) == pytest.approx(unsure.length_uncertainty([a, b]), rel=1e-5)
+
+
+def test_uncertainty_follows_the_pixels(unsure: Prediction) -> None:
+    smaller = unsure.shrink(40)
+    assert smaller.uncertainty.shape == smaller.depth.shape
+    np.testing.assert_allclose(smaller.uncertainty[0], unsure.uncertainty[0, 2::4], atol=1e-6)
+    wider = unsure.with_camera(Camera.from_fov(160, 120, 90))
+    np.testing.assert_array_equal(wider.uncertainty, unsure.uncertainty)
+    holes = replace(unsure, depth=np.where(np.arange(160) < 80, unsure.depth, 0).astype(np.float32))
+    assert holes.mean_uncertainty() == pytest.approx(float(unsure.uncertainty[:, :80].mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".glb", ".stl"])
+def test_unsure_points_are_left_out_of_solids(
+    suffix: str, unsure: Prediction, room: Prediction, tmp_path: Path
+) -> None:
+    whole = trimesh.load(unsure.save(tmp_path / f"whole{suffix}"))
+    sure = trimesh.load(unsure.save(tmp_path / f"sure{suffix}", max_uncertainty=0.2))
+    if suffix == ".stl":  # a relief is flat where nothing is known
+        low = sure.vertices[sure.vertices[:, 0] > 75][:, 2]
+        assert whole.vertices[whole.vertices[:, 0] > 75][:, 2].std() > low[low > 1].std()
+    else:
+        wide = [np.ptp(solid.bounds[:, 0]) for solid in (whole, sure)]
+        assert wide[1] < 0.8 * wide[0]
+    for prediction, wrong, reason in ((room, 0.2, "predicts uncertainty"), (unsure, 0.0, "positive")):
+        with pytest.raises(ValueError, match=reason):
+            prediction.save(tmp_path / f"no{suffix}", max_uncertainty=wrong)
+    assert not (tmp_path / f"no{suffix}").exists()
+
+
+@pytest.mark.parametrize("key", ["photo_error", "pixel_error"])
+@pytest.mark.parametrize("value", [-0.1, "0.1", True, 1e999, None, [0.1]])
+def test_errors_that_make_no_sense_are_refused(key: str, value: object, unsure: Prediction, tmp_path: Path) -> None:
+    path = unsure.save(tmp_path / "x.npy")
+    about = {**unsure.about(), key: value}
+    path.with_suffix(".json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"x\.(npy|json)"):
+        Prediction.load(path)

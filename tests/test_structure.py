@@ -101,6 +101,13 @@ def test_no_error_is_swallowed_and_no_input_asserted(path: Path) -> None:
             assert not (everything and all(isinstance(x, ast.Pass) for x in node.body)), f"line {node.lineno}"
 
 
+@pytest.mark.parametrize("path", [p for p in SOURCES if "page" in p.parts], ids=module_name)
+def test_the_page_names_the_formats_that_it_opens(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
+            assert "formats" in {keyword.arg for keyword in node.keywords}, f"line {node.lineno}"
+
+
 def test_no_grab_bags() -> None:
     assert not {"utils.py", "helpers.py", "common.py", "misc.py"} & {path.name for path in SOURCES}
 

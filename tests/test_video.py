@@ -612,3 +612,21 @@ def test_the_other_encoder_keeps_the_times_too(clip: Path, tmp_path: Path, monke
     source = record(tmp_path / "clip.mkv", [0, 0.04, 0.3, 0.301, 2.5], unit=Fraction(1, 1000))
     *_, report = depth_video(plain, source, tmp_path / "depth.mp4", fps=1000)
     np.testing.assert_allclose(length(tmp_path / "depth.mp4")[1], [0, 0.04, 0.3, 0.301, 2.5], atol=0.001)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.8])
+def test_uncertainty_is_smoothed_with_the_depth(strength: float, clip: Path, tmp_path: Path):
+    levels = iter([0.1, 0.4] * FRAMES)
+
+    def unsure(image: Image.Image) -> Prediction:
+        flat = np.full((image.height, image.width), 2.0, np.float32)
+        camera = Camera.from_fov(image.width, image.height, 60)
+        return Prediction(flat, camera, uncertainty=np.full_like(flat, next(levels)))
+
+    *_, report = depth_video(unsure, clip, tmp_path / "x.mp4", strength=strength, fps=10)
+    if strength:
+        assert 0.1 < report.uncertainty < 0.24, "smoothed in the logarithm, most of it stays near the geometric mean"
+    else:
+        assert report.uncertainty == pytest.approx(0.25, abs=0.02)
+    *_, without = depth_video(flickering, clip, tmp_path / "y.mp4", fps=10)
+    assert without.uncertainty is None

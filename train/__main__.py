@@ -91,8 +91,8 @@ def parser() -> argparse.ArgumentParser:
     network = made.add_argument_group("network")
     network.add_argument(
         "--model",
-        help="folder or owner/name of a model to fine-tune, at another --input-size or with a new head of other "
-        "--depth-bins if wanted  (default: a new network)",
+        help="folder or owner/name of a model to fine-tune; --input-size, --depth-bins and --uncertainty can change it "
+        " (default: a new network)",
     )
     network.add_argument(
         "--preset",
@@ -106,6 +106,11 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument("--input-size", type=_size, help="HEIGHTxWIDTH in pixels  (default: the preset's)")
     network.add_argument(
         "--depth-bins", type=int, help="number of log-spaced depth bins of the head; 0: none  (default: the preset's)"
+    )
+    network.add_argument(
+        "--uncertainty",
+        action=argparse.BooleanOptionalAction,
+        help="a head that predicts how sure the depth is  (default: the preset's)",
     )
     network.add_argument("--min-depth", type=float, help="nearest depth, metres  (default: the preset's)")
     network.add_argument("--max-depth", type=float, help="farthest depth, metres  (default: the preset's)")
@@ -125,18 +130,21 @@ def new_model(options: argparse.Namespace) -> DepthUNet:
     """The network that the command line asks for."""
     names = ("decoder_channels", "input_size", "depth_bins", "min_depth", "max_depth")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.uncertainty is not None:
+        chosen["uncertainty"] = options.uncertainty * DepthUNetConfig().uncertainty
     if options.model:
         model = open_model(options.model)
         if not isinstance(model, DepthUNet):
             raise ValueError(f"{model.name} is no DepthUNet and cannot be trained; `train.label` can use it as teacher")
         fixed = [name for name in ("encoder", "encoder_weights", *chosen) if getattr(options, name) is not None]
-        if set(fixed) - {"input_size", "depth_bins"}:
+        if set(fixed) - {"input_size", "depth_bins", "uncertainty"}:
             raise ValueError(
-                f"--model comes with its network: only --input-size and --depth-bins can be given, not {fixed}"
+                "--model comes with its network: only --input-size, --depth-bins and --uncertainty can be "
+                f"given, not {fixed}"
             )
-        bins = chosen.pop("depth_bins", None)
-        model.config = replace(model.config, **chosen)
-        return model if bins in (None, model.config.depth_bins) else model.with_another_head(bins)
+        if chosen.get("uncertainty") and model.config.uncertainty:
+            del chosen["uncertainty"]  # it has the head, and perhaps a calibrated one
+        return model.with_config(**chosen) if chosen else model
     if options.preset == "paper":
         if options.encoder:
             raise ValueError("--preset paper has its own encoder; leave out --encoder")

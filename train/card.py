@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard
 
-from depth_unet import DepthUNet
+from depth_unet import DepthUNet, DepthUNetConfig
 from depth_unet.data.origin import Origin, strictest
 from depth_unet.reading import LARGEST_TEXT, read_bytes
 from train.documents import filled, markdown_table
@@ -128,11 +128,21 @@ def _facts(model: DepthUNet) -> str:
             ["encoder", f"`{config.encoder}`"],
             ["decoder", f"U-Net, channels {', '.join(map(str, config.decoder_channels))}"],
             ["head", bins if config.depth_bins else "log depth"],
+            ["uncertainty", _uncertainty(config)],
             ["parameters", f"{parameters:.2f} million"],
             ["input", f"{rows}x{columns} (height x width) or another shape of that area, multiples of 32"],
             ["depth range", f"{config.min_depth:g} to {config.max_depth:g} m for the canonical camera (see Limits)"],
             ["weights, SHA-256", f"`{model.sha256}`"],
         ],
+    )
+
+
+def _uncertainty(config: DepthUNetConfig) -> str:
+    if not config.uncertainty:
+        return "none"
+    return (
+        f"a second head; one standard deviation of log depth is {config.uncertainty:g} times its output. Lengths: "
+        f"{config.photo_error:.1%} common to the photo, {config.pixel_error:g} of each pixel's uncertainty"
     )
 
 

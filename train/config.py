@@ -13,6 +13,7 @@ _PAPER = {
     "mare_weight": 1.0,
     "log_weight": 0.0,
     "gradient_weight": 0.0,
+    "entropy_weight": 0.0,
 }
 
 
@@ -57,6 +58,8 @@ class TrainConfig:
     edge_weight: float = knob(1.0, "extra weight of depth edges within that error")
     log_weight: float = knob(1.5, "weight of the mean absolute error of log depth")
     gradient_weight: float = knob(0.5, "weight of the error of the gradients of log depth")
+    entropy_weight: float = knob(0.3, "weight of the cross-entropy of the depth bins, if the network has them")
+    scale_weight: float = knob(0.1, "weight of the loss of the predicted uncertainty, if the network has one")
 
     @classmethod
     def paper(cls, **overrides: Any) -> "TrainConfig":
@@ -88,6 +91,8 @@ class TrainConfig:
     def loss(self, model: DepthUNetConfig) -> DepthLoss:
         """The loss over the depth range of a model."""
         weights = {f.name: getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")}
+        weights["entropy_weight"] *= bool(model.depth_bins)
+        weights["scale_weight"] *= bool(model.uncertainty)
         return DepthLoss(model.min_depth, model.max_depth, **weights)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`python -m train.evaluate`: accuracy of a model on a data set, by the scoring rules of the field."""
 
 import argparse
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,12 +17,13 @@ from depth_unet.data.sample import SampleError
 from depth_unet.data.scoring import RULES, ScoringRule
 from depth_unet.engines import add_model_options, open_chosen
 from depth_unet.files import write_atomically, write_json
-from depth_unet.metrics import METRICS
+from depth_unet.metrics import METRICS, boundary_f1, rim_ratio
 from depth_unet.predictor import Predictor
 from depth_unet.reading import LARGEST_TEXT, read_bytes
 from train.documents import fill, filled, markdown_table
 from train.history import sample_sheet
 from train.outputs import check_output
+from train.uncertainty import Pixels, Quality
 
 REPORTED = (*METRICS, "median_ratio")
 DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 100.0, float("inf"))  # metres; edges of the bins
@@ -36,11 +38,14 @@ class Frame(NamedTuple):
         metrics: by alignment, then by name.
         distances: unaligned, for each true distance ("1 to 2 m"): pixels, and sums over them of the absolute relative
             error and of being within a factor of 1.25; {} where only the metrics were asked for.
+        details: "fov_deg", the horizontal field of view; "boundary_f1" and "rim", see `depth_unet.metrics`;
+            "uncertainty", the mean. What is undefined is left out; {} where only the metrics were asked for.
     """
 
     key: str
     metrics: dict[str, dict[str, float]]
     distances: dict[str, tuple[int, float, float]] = {}
+    details: dict[str, float] = {}
 
 
 class Measured(NamedTuple):
@@ -55,6 +60,7 @@ class Measured(NamedTuple):
         means: metrics by alignment, then by name.
         frames: those scored.
         missed: what was wrong with the frames that could not be scored.
+        uncertainty: how good the predicted uncertainty is; None if the model predicts none.
     """
 
     model: str
@@ -65,6 +71,7 @@ class Measured(NamedTuple):
     means: dict[str, dict[str, float]]
     frames: list[Frame]
     missed: list[str]
+    uncertainty: Quality | None = None
 
     @property
     def table(self) -> str:
@@ -128,7 +135,7 @@ def predict_samples(
 
 
 def score(
-    sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], rule: ScoringRule, distances: bool = False
+    sample: DepthSample, prediction: Prediction, alignments: tuple[str, ...], rule: ScoringRule, whole: bool = False
 ) -> Frame:
     """The metrics of one frame under each alignment, at the sample's own resolution.
 
@@ -137,7 +144,7 @@ def score(
         prediction: of the sample's picture.
         alignments: of `metrics.ALIGNMENTS`.
         rule: its depth range clips aligned predictions.
-        distances: also sum up the errors for each true distance.
+        whole: also what is more than metrics.
 
     Raises:
         SampleError: the frame cannot be scored; the message names it.
@@ -151,7 +158,16 @@ def score(
         }
     except ValueError as error:
         raise SampleError(f"{sample.key}: {error}") from error
-    return Frame(sample.key, metrics, _by_distance(prediction.depth, target, valid, rule.range) if distances else {})
+    if not whole:
+        return Frame(sample.key, metrics)
+    details = {
+        "fov_deg": sample.camera.horizontal_fov_deg,
+        "boundary_f1": boundary_f1(prediction.depth, target, valid),
+        "rim": rim_ratio(prediction.depth, target, valid),
+        "uncertainty": math.nan if prediction.uncertainty is None else prediction.mean_uncertainty(),
+    }
+    details = {name: float(value) for name, value in details.items() if math.isfinite(value)}
+    return Frame(sample.key, metrics, _by_distance(prediction.depth, target, valid, rule.range), details)
 
 
 def _by_distance(
@@ -207,6 +223,34 @@ def distance_table(frames: list[Frame]) -> list[dict[str, float | str]]:
     ]
 
 
+def detail_means(frames: list[Frame]) -> dict[str, float]:
+    """Mean boundary F1 and median rim over the frames where they are defined."""
+    found = {name: [f.details[name] for f in frames if name in f.details] for name in ("boundary_f1", "rim")}
+    means = {"boundary_f1": np.mean, "rim": np.median}
+    return {name: float(means[name](values)) for name, values in found.items() if values}
+
+
+def lens_table(frames: list[Frame], bins: int = 3) -> list[dict[str, float]]:
+    """The median over frames of prediction / truth by field of view, in bins of as many frames; one if all are alike.
+
+    Args:
+        frames: scored without alignment, with their details.
+        bins: number of them.
+    """
+    ordered = sorted(frames, key=lambda frame: frame.details["fov_deg"])
+    if ordered[-1].details["fov_deg"] - ordered[0].details["fov_deg"] < 5:
+        bins = 1
+    return [
+        {
+            "from_deg": part[0].details["fov_deg"],
+            "to_deg": part[-1].details["fov_deg"],
+            "median_ratio": float(np.median([frame.metrics["none"]["median_ratio"] for frame in part])),
+        }
+        for part in (ordered[len(ordered) * k // bins : len(ordered) * (k + 1) // bins] for k in range(bins))
+        if part
+    ]
+
+
 def worst_frames(frames: list[Frame], count: int) -> list[int]:
     """The indices of the frames with the highest AbsRel, unaligned if that was scored, the worst first."""
     return sorted(range(len(frames)), key=lambda i: -_first(frames[i])["abs_rel"])[:count]
@@ -218,7 +262,11 @@ def _first(frame: Frame) -> dict[str, float]:
 
 
 def evaluate(
-    model: Predictor, dataset: DepthData, rule: ScoringRule | None = None, batch_size: int = 8
+    model: Predictor,
+    dataset: DepthData,
+    rule: ScoringRule | None = None,
+    batch_size: int = 8,
+    pixels: list[Pixels] | None = None,
 ) -> tuple[list[Frame], list[str]]:
     """Score every frame of a data set in the alignments that suit the model, with a progress bar.
 
@@ -227,6 +275,7 @@ def evaluate(
         dataset: its rule and masks decide which pixels count.
         rule: its depth range limits that of the data set's rule further; None: as it is.
         batch_size: frames predicted at once.
+        pixels: those of each frame whose prediction has an uncertainty are added here.
 
     Returns:
         The frames, and what was wrong with those that could not be scored.
@@ -250,7 +299,9 @@ def evaluate(
     frames = []
     for sample, prediction in predict_samples(model, samples(), batch_size):
         try:
-            frames.append(score(sample, prediction, model.alignments, rule, distances=True))
+            frames.append(score(sample, prediction, model.alignments, rule, whole=True))
+            if pixels is not None and prediction.uncertainty is not None:
+                pixels.append(Pixels.of(sample, prediction, seed=len(frames)))
         except SampleError as error:
             missed.append(str(error))
     if not frames:
@@ -270,15 +321,16 @@ def metrics_table(means: dict[str, dict[str, float]]) -> str:
 
 def measure(model: Predictor, dataset: DepthData, rule: ScoringRule | None = None, batch_size: int = 8) -> Measured:
     """`evaluate`, summed up with the protocol in words; the arguments are the same."""
-    frames, missed = evaluate(model, dataset, rule, batch_size)
+    pixels: list[Pixels] = []
+    frames, missed = evaluate(model, dataset, rule, batch_size, pixels)
     scored = f"{len(frames)} of {len(dataset)} frames" if missed else f"{len(frames)} frames"
     protocol = (
         f"{scored} of {dataset.title} (split {dataset.split}), {dataset.shown}, prediction at full resolution; scoring "
         f"rule {rule or dataset.rule}; mask: {dataset.mask}; mean over frames"
     )
-    return Measured(
-        model.name, model.sha256, dataset.title, protocol, dataset.origins, mean_over_frames(frames), frames, missed
-    )
+    means, config = mean_over_frames(frames), model.config
+    quality = Quality.of(pixels, config.photo_error, config.pixel_error) if pixels else None
+    return Measured(model.name, model.sha256, dataset.title, protocol, dataset.origins, means, frames, missed, quality)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -367,6 +419,14 @@ def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -
     if distances:
         rows = [[r["distance"], f"{r['share']:.3f}", f"{r['abs_rel']:.4f}", f"{r['delta1']:.4f}"] for r in distances]
         print("\n" + markdown_table(["true distance", "share of pixels", "abs_rel", "delta1"], rows))
+    details, lenses = detail_means(frames), lens_table(frames) if align == "none" else []
+    print("\n" + ", ".join(f"{name} {value:.3f}" for name, value in details.items()))
+    for lens in lenses:
+        print(f"median p/t {lens['median_ratio']:.3f} at {lens['from_deg']:.0f} to {lens['to_deg']:.0f} degrees")
+    if measured.uncertainty:
+        curves = options.output.with_name(options.output.stem + "_sparsification.png")
+        write_atomically(curves, measured.uncertainty.picture())
+        print(f"\n{measured.uncertainty.describe()}; curves: {curves}")
     write_json(
         options.output,
         {
@@ -379,6 +439,9 @@ def _report(model: Predictor, dataset: DepthData, options: argparse.Namespace) -
             "metrics": measured.means,
             "intervals": intervals,
             "distances": distances,
+            "details": details,
+            "lenses": lenses,
+            "uncertainty": measured.uncertainty.to_dict() if measured.uncertainty else None,
             "worst": [frames[index].key for index in worst],
             "missed": measured.missed,
             "frames": [frame._asdict() for frame in frames],

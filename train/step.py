@@ -66,8 +66,8 @@ def train_step(
         tensor.to(accelerator.device, non_blocking=True) for tensor in (shown.images, shown.depths, shown.valids)
     )
     with accelerator.autocast():
-        predictions = model(images)
-    terms = loss_of.terms(predictions, depths, valids)
+        predictions, *heads = model(images, details=True)
+    terms = loss_of.terms(predictions, depths, valids, *heads)
     loss = sum(loss_of.weights[name] * value for name, value in terms.items())
     accelerator.backward(loss / size)
     is_last = number + 1 == size

@@ -16,7 +16,7 @@ from depth_unet.predictor import Predictor
 from depth_unet.reading import parse_json
 
 ONNX_FILE = "model.onnx"
-INPUT, OUTPUT = "images", "depth"
+INPUT, OUTPUT, UNCERTAINTY = "images", "depth", "uncertainty"
 CONFIG_KEY = "depth_unet_config"
 
 
@@ -63,6 +63,7 @@ class OnnxDepthUNet(Predictor):
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: its configuration cannot be used: {str(error)[:300]}") from error
         _check_shapes(path.name, self.session)
+        self.predicts_uncertainty = UNCERTAINTY in [output.name for output in self.session.get_outputs()]
         self.name, self.revision = about.get("name") or path.name, about.get("revision") or None
         self.sha256 = sha256_of(path)
 
@@ -74,6 +75,13 @@ class OnnxDepthUNet(Predictor):
         """Depth of a batch for the canonical camera; see `Predictor.run`."""
         (depths,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
         return torch.from_numpy(depths)
+
+    def run_with_uncertainty(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Depth and uncertainty of a batch; None for files without the output `uncertainty`."""
+        if not self.predicts_uncertainty:
+            return self.run(images), None
+        depths, uncertainties = self.session.run([OUTPUT, UNCERTAINTY], {INPUT: images.numpy()})
+        return torch.from_numpy(depths), torch.from_numpy(uncertainties)
 
     @classmethod
     def from_pretrained(
@@ -113,8 +121,10 @@ def _check_shapes(name: str, session: Any) -> None:
             f"{name} accepts only {INPUT} of the fixed size {fixed}, but photos differ in size; "
             "export it with free batch, height and width"
         )
-    if outputs[OUTPUT][1:2] not in ([1], [None]) and not isinstance(outputs[OUTPUT][1], str):
-        raise ValueError(f"{name} outputs {outputs[OUTPUT][1]} channels instead of 1, the depth")
+    for output in (OUTPUT, UNCERTAINTY):
+        shape = outputs.get(output, [None, 1])
+        if shape[1:2] not in ([1], [None]) and not isinstance(shape[1], str):
+            raise ValueError(f"{name} outputs {shape[1]} channels instead of 1 as {output}")
 
 
 def import_extra(name: str):

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from depth_unet.data.rgbd import RgbdFolder
-from depth_unet.engines.onnx import CONFIG_KEY, INPUT, OUTPUT, OnnxDepthUNet, import_extra
+from depth_unet.engines.onnx import CONFIG_KEY, INPUT, OUTPUT, UNCERTAINTY, OnnxDepthUNet, import_extra
 from depth_unet.files import write_atomically
 from depth_unet.folders import photos_in
 from depth_unet.images import SUFFIXES, ImageSource, read_photo, to_tensor
@@ -32,8 +32,9 @@ LEAST_HALVED = 1024  # numbers; smaller tensors would save nothing
 def export(model: DepthUNet, path: str | os.PathLike) -> Path:
     """Write a model as ONNX: `images` (N, 3, H, W), RGB in [0, 1], to `depth` (N, 1, H, W), metres; any N, H, W.
 
-    `depth` is the output of `DepthUNet.forward`, for the canonical camera. The file contains the config, with which
-    `OnnxDepthUNet` scales it to the photo's camera.
+    `depth` is the output of `DepthUNet.forward`, for the canonical camera. A second output, `uncertainty` (N, 1, H, W),
+    is one standard deviation of log depth, if the network predicts it. The file contains the config, with which
+    `OnnxDepthUNet` scales depth to the photo's camera.
 
     Args:
         model: to export; stays as it is.
@@ -58,23 +59,37 @@ def export(model: DepthUNet, path: str | os.PathLike) -> Path:
         traced = Path(folder) / "traced.onnx"
         # The tracing exporter: the newer one takes minutes for encoders whose padding depends on the size, and its
         # graph is no faster.
+        outputs = [OUTPUT, UNCERTAINTY] if model.config.uncertainty else [OUTPUT]
         torch.onnx.export(
-            copy.eval(),
+            _Outputs(copy).eval(),
             (torch.rand(2, 3, *model.config.input_size),),
             traced,
             input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: free, OUTPUT: free},
+            output_names=outputs,
+            dynamic_axes=dict.fromkeys([INPUT, *outputs], free),
             opset_version=OPSET,
             dynamo=False,
         )
         graph = onnx.load(traced)
     _pad_within_convolutions(graph.graph, onnx)
-    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1  # the tracer leaves it open
+    for output in graph.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_value = 1  # the tracer leaves it open
     about = {CONFIG_KEY: json.dumps(model.config.to_dict()), "name": model.name, "revision": model.revision or ""}
     onnx.helper.set_model_props(graph, about)
     write_atomically(path, graph.SerializeToString())
     return path
+
+
+class _Outputs(torch.nn.Module):
+    """The outputs of the file, for the tracer."""
+
+    def __init__(self, model: DepthUNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        depth, _, log_scale = self.model(images, details=True)
+        return (depth,) if log_scale is None else (depth, self.model.config.uncertainty * log_scale.exp())
 
 
 def quantize(source: str | os.PathLike, path: str | os.PathLike, photos: Sequence[ImageSource]) -> Path:
@@ -226,8 +241,11 @@ def largest_difference(model: DepthUNet, path: str | os.PathLike, sizes: Iterabl
     generator = torch.Generator().manual_seed(0)
     for batch, height, width in sizes:
         images = torch.rand(batch, 3, height, width, generator=generator)
-        expected = model.run(images)
-        worst = max(worst, float(((runner.run(images) - expected).abs() / expected).max()))
+        for found, expected in zip(
+            runner.run_with_uncertainty(images), model.run_with_uncertainty(images), strict=True
+        ):
+            if expected is not None:
+                worst = max(worst, float(((found - expected).abs() / expected).max()))
     return worst
 
 

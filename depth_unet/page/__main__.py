@@ -37,19 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.mcp and importlib.util.find_spec("mcp") is None:
             raise ImportError('--mcp needs another package: pip install "gradio[mcp]"')
-        from depth_unet.page.server import check_certificate, check_proxy, serve  # gradio: slow, or not there
+        from depth_unet.page.server import check, serve  # gradio: slow, or not there
 
-        check_proxy(options.root_path)
-        check_certificate(options.ssl_certfile, options.ssl_keyfile)
-        serve(
-            open_metric(options.model, options.device, options.dtype),
-            options.host,
-            options.port,
-            options.mcp,
-            root_path=options.root_path,
-            certificate=options.ssl_certfile,
-            key=options.ssl_keyfile,
-        )
+        check(options)
+        serve(open_metric(options.model, options.device, options.dtype), options)
     except KeyboardInterrupt:  # while the model was loaded
         return 130
     except (ImportError, OSError, ValueError) as error:

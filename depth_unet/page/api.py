@@ -1,27 +1,26 @@
 """What programs call by name, through gradio_client or as MCP tools; the calls are independent of each other."""
 
+import functools
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gradio as gr
 
-from depth_unet.images import read_photo
-from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST
+from depth_unet.page.look import COLOUR_MAPS
 from depth_unet.page.notices import facts, refusals, save_and_warn
-from depth_unet.page.visits import Visits, save_picture
+from depth_unet.page.visits import KEPT_LONGEST, Visits, save_picture
 
-SOLID_LONGEST = 512  # points along the longer side of what is shown and printed
-SOLIDS = ("glb", "ply", "stl")
 ENDINGS = {"npy": "depth.npy", "png": "depth.png", "npz": "depth.npz", "picture": "color.jpg"}
+Solid = Literal["glb", "ply", "stl", "3mf"]
+SURFACE_LONGEST = 512  # points of glb and ply along the longer side: 1024 take ten seconds
+MOST_MM, MOST_METRES = 10_000, 1e5
+MOST_TIMES_LARGER = 100  # than its upload is a depth map of all pixels; a photo from a camera stays far below
 
 
 def endpoints(visits: Visits) -> None:
     """Add the endpoints /predict, /measure and /solid."""
-
-    def handed(path: str) -> gr.FileData:
-        return gr.FileData(path=path, orig_name=Path(path).name)
 
     @refusals()
     def predict(
@@ -33,22 +32,27 @@ def endpoints(visits: Visits) -> None:
 
         Args:
             photo: an image file.
-            kind: of file; npy is float32 metres, png 16-bit millimetres with 0 for no depth, npz the depth with all
-                that is known about it, picture the depth in colours with a scale, for people.
+            kind: npy in float32 metres, png in 16-bit millimetres, npz with camera and model, picture in colours.
             horizontal_fov_deg: angle that the photo spans from left to right, degrees; None reads EXIF.
 
         Returns:
-            Near, median and far in metres, camera and model; the file.
+            near, median and far in metres, camera and model.
+            the file; its map has the size of the photo, or 4096 pixels if the upload is much smaller than such a map.
         """
-        kind, fov_deg = chosen(kind, ENDINGS), angle(horizontal_fov_deg)
+        kind, fov_deg = chosen(kind, "kind", ENDINGS), angle(horizontal_fov_deg)
         file = visits.received(photo)
         prediction = visits.predict(file, fov_deg)
-        path = visits.place(f"{Path(prediction.name).stem}_{ENDINGS[kind]}", file, kind, fov_deg)
-        if kind == "picture":
-            save_picture(prediction.colorize(COLOUR_MAPS[0]), path)
-        else:
-            save_and_warn(prediction, path)
-        return facts(prediction), handed(path)
+        if prediction.depth.nbytes > MOST_TIMES_LARGER * file.stat().st_size:
+            prediction = prediction.shrink(KEPT_LONGEST)
+
+        def write(path: Path) -> None:
+            if kind == "picture":
+                save_picture(prediction.colorize(COLOUR_MAPS[0]), path)
+            else:
+                save_and_warn(prediction, path)
+
+        name = f"{Path(prediction.name).stem}_{ENDINGS[kind]}"
+        return facts(prediction), visits.answer(name, write, file, kind, fov_deg)
 
     @refusals()
     def measure(
@@ -68,57 +72,79 @@ def endpoints(visits: Visits) -> None:
             true_points: the one or two pixels of that known length.
 
         Returns:
-            `metres`, and `calibration`, the factor by which the known length changed the model's metres.
+            metres; uncertainty_metres, one standard deviation or None; calibration, the factor on the model's metres.
         """
         measured, fov_deg = pixels(points, "points"), angle(horizontal_fov_deg)
         if (true_metres is None) != (true_points is None):
             raise ValueError("true_metres and true_points belong together: give both or neither")
         if true_metres is not None:
-            true = pixels(true_points, "true_points"), number(true_metres, "true_metres", 1e-3, 1e5)
+            true = pixels(true_points, "true_points"), number(true_metres, "true_metres", 1e-3, MOST_METRES)
         prediction = visits.predict(visits.received(photo), fov_deg)
         if true_metres is not None:
             prediction = prediction.calibrate_length(*true)
-        return {"metres": prediction.length(measured), "calibration": prediction.calibration}
+        return {
+            "metres": prediction.length(measured),
+            "uncertainty_metres": prediction.length_uncertainty(measured),
+            "calibration": prediction.calibration,
+        }
 
     @refusals()
     def solid(
         photo: gr.FileData,
-        kind: Literal["glb", "ply", "stl"] = "glb",
+        kind: Solid = "glb",
         size_mm: float = 100.0,
         horizontal_fov_deg: float | None = None,
+        relief_mm: float | None = None,
+        base_mm: float = 2.0,
+        near: float | None = None,
+        far: float | None = None,
+        smoothing_mm: float = 0.0,
     ) -> gr.FileData:
         """A photo as a solid.
 
         Args:
             photo: an image file.
-            kind: glb is a textured surface in metres, ply a coloured point cloud in metres, stl a watertight relief.
+            kind: glb for a surface and ply for points, both in metres; stl or 3mf for a watertight relief to print.
             size_mm: longer side of the relief, millimetres.
             horizontal_fov_deg: angle that the photo spans from left to right, degrees; None reads EXIF.
+            relief_mm: height of the relief above its base, millimetres; None is a fifth of size_mm.
+            base_mm: thickness below the lowest point of the relief, millimetres.
+            near: metres; glb and ply leave out what is nearer, a relief is flat there; None cuts nothing off.
+            far: metres; glb and ply leave out what is farther, a relief is flat there; None cuts nothing off.
+            smoothing_mm: standard deviation of a Gaussian that smooths the relief, millimetres; 0 for none.
 
         Returns:
-            The file.
+            the file.
         """
-        kind, fov_deg = chosen(kind, SOLIDS), angle(horizontal_fov_deg)
-        size_mm = number(size_mm, "size_mm", 1, 10_000)
-        path = visits.received(photo)
-        prediction = visits.predict(path, fov_deg)
-        target = visits.place(f"{Path(prediction.name).stem}.{kind}", path, kind, size_mm, fov_deg)
-        image = read_photo(path, enough=(SHOWN_LONGEST, SHOWN_LONGEST)).image
-        prediction.save(target, image=image, size_mm=size_mm, longest=SOLID_LONGEST)
-        return handed(target)
+        kind, fov_deg = chosen(kind, "kind", get_args(Solid)), angle(horizontal_fov_deg)
+        size_mm = number(size_mm, "size_mm", 1, MOST_MM)
+        options = {
+            "longest": SURFACE_LONGEST if kind in ("glb", "ply") else None,
+            "size_mm": size_mm,
+            "relief_mm": optional(relief_mm, "relief_mm", 0.01, MOST_MM),
+            "base_mm": number(base_mm, "base_mm", 0.01, MOST_MM),
+            "near": optional(near, "near", 0, MOST_METRES),
+            "far": optional(far, "far", 0.001, MOST_METRES),
+            "smoothing_mm": number(smoothing_mm, "smoothing_mm", 0, size_mm),
+        }
+        file = visits.received(photo)
+        prediction = visits.predict(file, fov_deg)
+        name = f"{Path(prediction.name).stem}.{kind}"
+        write = functools.partial(prediction.save, **options)
+        return visits.answer(name, write, file, kind, fov_deg, options)
 
     for function in (predict, measure, solid):
         gr.api(function, api_name=function.__name__, concurrency_id="model")
 
 
-def chosen(value: Any, known: Iterable[str]) -> str:
+def chosen(value: Any, name: str, known: Iterable[str]) -> str:
     """A value from outside that must be one of those known.
 
     Raises:
         ValueError: it is not.
     """
     if not (isinstance(value, str) and value in known):
-        raise ValueError(f"kind must be one of {', '.join(known)}, not {shortened(value)}")
+        raise ValueError(f"{name} must be one of {', '.join(known)}, not {reprlib.repr(value)}")
     return value
 
 
@@ -129,37 +155,34 @@ def number(value: Any, name: str, least: float, most: float) -> float:
         ValueError: it is none, or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:  # not NaN either
-        raise ValueError(f"{name} must be a number from {least:g} to {most:g}, not {shortened(value)}")
+        raise ValueError(f"{name} must be a number from {least:g} to {most:g}, not {reprlib.repr(value)}")
     return float(value)
 
 
+def optional(value: Any, name: str, least: float, most: float) -> float | None:
+    """A `number` from outside, or None."""
+    return None if value is None else number(value, name, least, most)
+
+
 def angle(value: Any) -> float | None:
-    """A field of view from outside, degrees; None reads EXIF.
-
-    Raises:
-        ValueError: no angle of a camera.
-    """
-    return None if value is None else number(value, "horizontal_fov_deg", 1, 179)
+    """A field of view from outside, degrees; None reads EXIF."""
+    return optional(value, "horizontal_fov_deg", 1, 179)
 
 
-def pixels(points: Any, name: str = "points") -> list[tuple[int, int]]:
+def pixels(points: Any, name: str) -> list[tuple[int, int]]:
     """One or two points from outside.
 
     Raises:
         ValueError: not a list of one or two pairs of whole numbers.
     """
-    refusal = ValueError(f"{name} must be one or two pixels, [[x, y]] or [[x, y], [x, y]], not {shortened(points)}")
-    if not (isinstance(points, list | tuple) and len(points) in (1, 2)):
-        raise refusal
-    for point in points:
-        if not (isinstance(point, list | tuple) and len(point) == 2):
-            raise refusal
-        for place in point:
-            if isinstance(place, bool) or not isinstance(place, int | float) or not abs(place) < 1e6 or place % 1:
-                raise refusal
+
+    def is_place(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6 and value % 1 == 0
+
+    def is_list(value: Any, *lengths: int) -> bool:
+        return isinstance(value, list | tuple) and len(value) in lengths
+
+    if not (is_list(points, 1, 2) and all(is_list(point, 2) and all(map(is_place, point)) for point in points)):
+        given = reprlib.repr(points)
+        raise ValueError(f"{name} must be one or two pixels, [[x, y]] or [[x, y], [x, y]], not {given}")
     return [(int(x), int(y)) for x, y in points]
-
-
-def shortened(value: Any) -> str:
-    """A value from outside in one short line."""
-    return reprlib.repr(value)

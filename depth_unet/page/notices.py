@@ -1,5 +1,6 @@
 """What a visitor reads: results as HTML, refusals in one sentence, warnings."""
 
+import html
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,37 +41,6 @@ def facts(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def readout(prediction: Prediction | None) -> str:
-    """The distances and the camera that they depend on, as HTML."""
-    values = prediction.summary() if prediction else (None, None, None)
-    tiles = "".join(
-        f"<div><dt>{name}</dt><dd>{'–' if value is None else f'{value:.2f} m'}</dd></div>"
-        for name, value in zip(("Near", "Median", "Far"), values, strict=True)
-    )
-    text = "Choose a photo, paste one, or take one with the camera."
-    if prediction:
-        source = {
-            "exif": "from the photo's EXIF data.",
-            "given": "as you said.",
-            "assumed": "assumed: the photo has no EXIF focal length. Another lens scales all distances by one factor.",
-        }
-        fov = f"{prediction.camera.horizontal_fov_deg:.0f}°, {source.get(prediction.camera_from, 'of unknown origin.')}"
-        text = f"Near and far leave out the outermost 2 %. Field of view {fov}"
-        if prediction.calibration != 1:
-            text = f'<span class="calibrated">Calibrated × {prediction.calibration:.3f}</span> {text}'
-    return f'<dl class="readout">{tiles}</dl>{note(text)}'
-
-
-def measurement(prediction: Prediction | None, points: list[tuple[int, int]]) -> str:
-    """What was measured, as HTML."""
-    if not points:
-        return note("One point gives its distance from the camera, two the line between them.")
-    places = " and ".join(f"({x}, {y})" for x, y in points)
-    what = f"from the camera to {places}" if len(points) == 1 else f"in a straight line between {places}"
-    true = ", calibrated" if prediction.calibration != 1 else ""
-    return note(f'<span class="measured">{prediction.length(points):.2f} m</span> {what}{true}')
-
-
-def note(text: str) -> str:
+def note(text: str, role: str = "status") -> str:
     """A line that screen readers announce when it changes, as HTML."""
-    return f'<p class="note" role="status">{text}</p>'
+    return f'<p class="note" role="{role}">{html.escape(text)}</p>'

@@ -1,37 +1,60 @@
-const fileName = image => decodeURIComponent(image.src.split("/").pop()).replace(/\.[^.]*$/, "");
-const examples = () => [...document.querySelectorAll("button.gallery-item img")];
-const compared = () => [...document.querySelectorAll("#slider img")];
+// What joins gradio's page to the viewer.
+Object.assign((window.depthPage ??= {}), {
+  tickets: 0,
+  waiting: new Map(), // files that the server writes, by their ticket
 
-window.depthPage = {
-  // gradio's thumbnails are buttons without a name, and the pictures of its slider have no text: screen readers get
-  // both from here, each time the page changes.
-  describe() {
-    const describe = () => {
-      for (const image of examples())
-        image.closest("button").ariaLabel = "Example: " + fileName(image).replaceAll("_", " ");
-      for (const image of compared()) {
-        const text = image.src.includes("_color.") ? "The depth of the photo in colours" : "The photo";
-        if (image.alt !== text) image.alt = text;
-      }
+  // Show each new value of gradio's component, and hand the viewer the files that the server writes.
+  view(element, props, watch, take) {
+    const asked = new URLSearchParams(location.search), number = name => asked.has(name) && Number(asked.get(name)) || null;
+    const wanted = document.querySelector(`[data-example="${CSS.escape(asked.get("example") ?? "")}"]`)?.dataset.example;
+    let look = {near: number("near"), far: number("far")};
+    if (asked.get("cmap") in DepthViewer.COLOUR_MAPS) look.cmap = asked.get("cmap");
+    const viewer = this.viewer = new DepthViewer(element.firstElementChild, {
+      onChange: state => look ?? this.updateAddress(state, props.value?.example),
+      download: (kind, state) => new Promise((resolve, reject) => {
+        const ticket = ++this.tickets;
+        this.waiting.set(ticket, {resolve, reject});
+        take({ticket, kind, state});
+      }),
+    });
+    const show = async () => {
+      const value = props.value;
+      if (!value) return viewer.clear();
+      const decoded = await DepthViewer.decode(value.depth.url, value.step, value.least, value.ratio);
+      if (value !== props.value) return; // another photo meanwhile
+      const first = !wanted || value.example === wanted ? look : null;
+      if (first) look = null;
+      await viewer.show({...value, ...decoded, photo: value.photo.url, look: first ?? {}});
     };
-    new MutationObserver(describe).observe(document.body, {subtree: true, childList: true, attributeFilter: ["src", "alt"]});
-    describe();
+    watch("value", show);
+    show();
+    if (wanted) setTimeout(() => document.querySelector(`[data-example="${wanted}"]`).click());
   },
 
-  // Click the example that the address names.
-  takeExample() {
-    const wanted = new URLSearchParams(location.search).get("example");
-    examples().find(image => fileName(image) === wanted)?.click();
+  examples(element, choose) {
+    element.addEventListener("click", ({target}) => {
+      const button = target.closest("[data-example]");
+      if (button) choose(button.dataset.example);
+    });
+  },
+
+  // The server's answer to `take`; without a ticket, to all that wait.
+  answer(value) {
+    for (const [ticket, {resolve, reject}] of [...this.waiting]) {
+      if (value?.ticket && value.ticket !== ticket) continue;
+      this.waiting.delete(ticket);
+      if (value?.file) resolve({name: value.file.orig_name, url: value.file.url, note: value.note});
+      else reject(Error(value?.refused ?? "The server could not write this file."));
+    }
   },
 
   // Put example and colours into the address, so that it can be shared; visitors' own photos stay out of it.
-  updateAddress(cmap, near, far) {
-    const shown = compared().map(fileName);
-    const example = examples().map(fileName).find(name => shown.includes(name + "_color"));
-    const parameters = new URLSearchParams(location.search);
-    for (const [key, value] of Object.entries({example, cmap, near, far}))
+  updateAddress({cmap, near, far, automatic}, example) {
+    const parameters = new URLSearchParams(location.search), digits = metres => automatic ? "" : metres.toFixed(2);
+    const [first] = Object.keys(DepthViewer.COLOUR_MAPS);
+    for (const [key, value] of Object.entries({example, cmap: cmap === first ? "" : cmap, near: digits(near), far: digits(far)}))
       value ? parameters.set(key, value) : parameters.delete(key);
     const address = location.pathname + (String(parameters) && "?" + parameters);
     if (address !== location.pathname + location.search) history.replaceState(history.state, "", address);
   },
-};
+});

@@ -1,4 +1,4 @@
-// A depth map in the browser: the geometry of `depth_unet.Prediction` and the files that need no server.
+// A depth map in the browser: the geometry of `depth_unet.Prediction`, the files that need no server, the view in 3-D.
 "use strict";
 
 window.DepthScene = (() => {
@@ -57,7 +57,7 @@ window.DepthScene = (() => {
   // A depth map with its camera: what `Prediction` is in Python, with the same geometry.
   class Scene {
     constructor(given) {
-      Object.assign(this, given, {scale: 1, calibration: given.calibration ?? 1, fov: null, earlier: []});
+      Object.assign(this, {photoError: 0, pixelError: 1}, given, {scale: 1, calibration: given.calibration ?? 1, fov: null, earlier: []});
       this.photoSize ??= {width: this.width, height: this.height};
       this.first = {camera: this.camera, cameraFrom: this.cameraFrom};
       let farthest = 0;
@@ -130,17 +130,19 @@ window.DepthScene = (() => {
       return length(sides.slice(1).reduce((sum, side, index) => add(sum, cross(sides[index], side)), [0, 0, 0])) / 2;
     }
 
-    // {value, doubt}: the doubts of the points are taken as independent of each other.
+    // {value, doubt}, as `Prediction.length_uncertainty`: what all pixels share, and what each point has of its own.
     measured(kind, points) {
-      const value = this.plain(kind, points);
+      const value = this.plain(kind, points), shared = this.calibration === 1, small = 1e-4;
       if (!this.uncertainty) return {value, doubt: null};
-      const changes = points.map(([x, y], index) => {
+      const sigmas = points.map(([x, y]) => this.uncertainty[y * this.width + x]);
+      if (kind === "point" && shared) return {value, doubt: value * sigmas[0]};
+      const parts = sigmas.map((sigma, index) => {
         if (kind === "area" && index) return 0; // one plane, one doubt
         const factors = [1, 1, 1, 1];
-        factors[index] += this.uncertainty[y * this.width + x];
-        return this.plain(kind, points, factors) - value;
+        factors[index] += small;
+        return this.pixelError * sigma * (this.plain(kind, points, factors) - value) / small;
       });
-      return {value, doubt: length(changes)};
+      return {value, doubt: Math.hypot(this.photoError * value * (kind === "area" ? 2 : 1) * shared, ...parts)};
     }
 
     get fovDeg() {
@@ -188,8 +190,8 @@ window.DepthScene = (() => {
       const {width, height, depth} = this.shrunk(PRINT_POINTS);
       const near = options.near ?? this.quantile(0.02), far = options.far ?? Math.max(this.quantile(0.98), near + 0.01);
       let plane = Float32Array.from(depth, metres => -Math.log(clamp(metres || far, Math.max(near, 1e-6), Math.max(far, 1e-6))));
-      const longest = Math.max(width, height) - 1, inner = (options.size_mm - 2 * options.frame_mm) / longest;
-      const rim = Math.round(options.frame_mm / inner), pitch = options.size_mm / (longest + 2 * rim);
+      const longest = Math.max(width, height) - 1, rim = Math.round(options.frame_mm * longest / (options.size_mm - 2 * options.frame_mm));
+      const pitch = options.size_mm / (longest + 2 * rim);
       plane = smoothed(plane, width, height, options.smoothing_mm / pitch);
       let low = Infinity, high = -Infinity;
       for (const value of plane) [low, high] = [Math.min(low, value), Math.max(high, value)];
@@ -325,5 +327,105 @@ window.DepthScene = (() => {
     return new Blob([...parts, ...entries, end], {type: "application/zip"});
   }
 
-  return {Scene, written, clamp, add, dot, shaded, png16, npy, stl, zip};
+  // ---- 3-D ----
+  const SPACE_POINTS = 400; // of the view in 3-D
+  const STEEPEST = 12; // metres of depth per metre across; depth edges are steeper, visible floors are not
+  const VERTEX = `#version 300 es
+    in vec3 place; in vec2 at; out vec2 seen;
+    uniform mat3 turn; uniform vec3 pivot; uniform vec4 lens; uniform vec2 fit; uniform float back, dot;
+    void main() {
+      vec3 p = turn * (place - pivot) + vec3(0, 0, pivot.z * back);
+      float near = pivot.z * .02, far = pivot.z * 60.;
+      gl_Position = vec4((lens.x * p.x + lens.z * p.z) * fit.x, -(lens.y * p.y + lens.w * p.z) * fit.y,
+        (p.z * (far + near) - 2. * far * near) / (far - near), p.z);
+      gl_PointSize = dot; seen = at;
+    }`;
+  const FRAGMENT = `#version 300 es
+    precision mediump float;
+    in vec2 seen; uniform sampler2D picture; out vec4 shown;
+    void main() { shown = texture(picture, seen); }`;
+
+  // A surface or points that a person turns; before the first turn it covers the picture exactly.
+  class Space {
+    constructor(canvas) {
+      this.canvas = canvas;
+      this.gl = canvas.getContext("webgl2", {antialias: false, preserveDrawingBuffer: true});
+      if (!this.gl) throw Error("This browser offers no WebGL 2, which 3-D needs.");
+      const {gl} = this, program = this.program = gl.createProgram();
+      for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+        const shader = gl.createShader(kind);
+        gl.shaderSource(shader, text);
+        gl.compileShader(shader);
+        gl.attachShader(program, shader);
+      }
+      gl.linkProgram(program);
+      gl.useProgram(program);
+      gl.enable(gl.DEPTH_TEST);
+      [this.places, this.faces, this.texture] = [gl.createBuffer(), gl.createBuffer(), gl.createTexture()];
+      gl.bindBuffer(gl.ARRAY_BUFFER, this.places);
+      for (const [name, count, start] of [["place", 3, 0], ["at", 2, 12]]) {
+        const attribute = gl.getAttribLocation(program, name);
+        gl.enableVertexAttribArray(attribute);
+        gl.vertexAttribPointer(attribute, count, gl.FLOAT, false, 20, start);
+      }
+      this.reset();
+    }
+
+    reset() {
+      [this.yaw, this.pitch, this.back] = [0, 0, 1];
+    }
+
+    build(scene, picture, cutEdges) {
+      const {gl} = this, {width, height, depth, camera} = scene.shrunk(SPACE_POINTS), {fx, fy, cx, cy} = camera;
+      const places = new Float32Array(5 * depth.length), used = new Uint8Array(depth.length), focal = Math.sqrt(fx * fy);
+      const faces = new Uint32Array(7 * depth.length); // triangles, then the points that they use
+      let count = 0, points = 0;
+      for (let y = 0, place = 0; y < height; y++)
+        for (let x = 0; x < width; x++, place++) {
+          const z = places[5 * place + 2] = depth[place];
+          places[5 * place] = z * (x + 0.5 - cx) / fx;
+          places[5 * place + 1] = z * (y + 0.5 - cy) / fy;
+          places[5 * place + 3] = (x + 0.5) / width;
+          places[5 * place + 4] = (y + 0.5) / height;
+          if (x === width - 1 || y === height - 1) continue;
+          const b = place + width, c = place + 1, d = b + 1;
+          const near = Math.min(z, depth[b], depth[c], depth[d]), far = Math.max(z, depth[b], depth[c], depth[d]);
+          if (!(near > 0) || cutEdges && far - near > STEEPEST * near / focal) continue;
+          for (const corner of [place, b, c, c, b, d]) used[faces[count++] = corner] = 1;
+        }
+      used.forEach((wanted, place) => wanted && (faces[count + points++] = place));
+      gl.bindBuffer(gl.ARRAY_BUFFER, this.places);
+      gl.bufferData(gl.ARRAY_BUFFER, places, gl.STATIC_DRAW);
+      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.faces);
+      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, faces.subarray(0, count + points), gl.STATIC_DRAW);
+      gl.bindTexture(gl.TEXTURE_2D, this.texture);
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, picture);
+      gl.generateMipmap(gl.TEXTURE_2D);
+      for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
+      Object.assign(this, {width, height, count, points, pivot: scene.quantile(0.4)});
+      this.lens = [2 * fx / width, 2 * fy / height, 2 * cx / width - 1, 2 * cy / height - 1];
+    }
+
+    draw(asPoints) {
+      const {gl, canvas, program} = this, sharp = window.devicePixelRatio || 1;
+      [canvas.width, canvas.height] = [canvas.clientWidth * sharp, canvas.clientHeight * sharp].map(Math.round);
+      const size = Math.min(canvas.width / this.width, canvas.height / this.height); // all of the picture fits
+      const [sy, cy, sp, cp] = [Math.sin(this.yaw), Math.cos(this.yaw), Math.sin(this.pitch), Math.cos(this.pitch)];
+      const at = name => gl.getUniformLocation(program, name);
+      gl.viewport(0, 0, canvas.width, canvas.height);
+      gl.uniformMatrix3fv(at("turn"), false, [cy, sp * sy, -cp * sy, 0, cp, sp, sy, -sp * cy, cp * cy]);
+      gl.uniform3f(at("pivot"), 0, 0, this.pivot);
+      gl.uniform4f(at("lens"), ...this.lens);
+      gl.uniform2f(at("fit"), size * this.width / canvas.width, size * this.height / canvas.height);
+      gl.uniform1f(at("back"), this.back);
+      gl.uniform1f(at("dot"), Math.max(1, 1.3 * size / this.back));
+      gl.clearColor(0.06, 0.09, 0.16, 1);
+      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+      if (asPoints) gl.drawElements(gl.POINTS, this.points, gl.UNSIGNED_INT, 4 * this.count);
+      else gl.drawElements(gl.TRIANGLES, this.count, gl.UNSIGNED_INT, 0);
+    }
+  }
+
+  return {Scene, Space, written, clamp, add, dot, shaded, png16, npy, stl, zip};
 })();

@@ -1,6 +1,6 @@
 """The page as a whole, and its server."""
 
-import contextlib
+import argparse
 import logging
 import os
 import shutil
@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,23 @@ try:
     import gradio as gr
 except ImportError as error:
     raise ImportError(f'the page needs {error.name}: pip install "depth_unet[page]"') from error
+from gradio.utils import get_function_description
+from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from depth_unet.hub import forbids_commercial_use
+from depth_unet.images import MAX_PIXELS
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
+from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, Head
 from depth_unet.page.live import live_view
 from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
-from depth_unet.page.video import video_view
+from depth_unet.page.upload import upload_script
+from depth_unet.page.video import MOST_FRAMES, video_view
+from depth_unet.page.viewer import purpose, viewer_head
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
 
@@ -35,7 +41,7 @@ FOLDER = Path(__file__).parent
 CLEAN_UP = (600, 3600)  # seconds: every ten minutes, files older than an hour
 MOST_BYTES = 4e9  # of visitors' files; beyond them, or half of the free disk, the oldest are deleted
 MOST_WAITING = 32  # photos in the queue; further ones are refused
-LARGEST_FILE = "100mb"
+LARGEST_MEGABYTES = 100  # of an upload
 # gradio runs the ffmpeg program, where there is one, on what strangers send to these.
 NOT_OFFERED = ("/gradio_api/process_recording", "/gradio_api/process_recording/")
 GRACE = 2  # seconds for answers that are under way when the server ends
@@ -45,16 +51,26 @@ THEME = gr.themes.Default(
     neutral_hue="slate",
     font=["system-ui", "sans-serif"],  # of the system: the page requests nothing from other servers
     font_mono=["ui-monospace", "monospace"],
-).set(body_text_color_subdued="*neutral_600")  # gradio's own grey is too pale to read on white
+).set(  # gradio's own grey and teal are too pale to read on white, and so is white on them
+    body_text_color_subdued="*neutral_600",
+    color_accent="*primary_700",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_hover_dark="*primary_800",
+)
 
 
 class Page(gr.Blocks):
     """gradio's page, whose every error is a sentence without paths of the server."""
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse what gradio cannot take from a request."""
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuse what gradio cannot take from a request, and addresses, whose content it would fetch."""
         try:
-            return await super().preprocess_data(*args, **kwargs)
+            traverse(inputs, _refuse_address, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except gr.Error:
+            raise
         except Exception as error:  # gradio and pydantic raise anything here, with paths in it
             raise _refusal(error) from None
 
@@ -71,6 +87,25 @@ class Page(gr.Blocks):
                 raise gr.Error("The server failed at this request.", print_exception=False) from None
             raise _refusal(error) from None  # in gradio alone: the page never sends what fails there
 
+    def get_api_info(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What the page about the endpoints and gradio_client show: with the texts of the functions' docstrings."""
+        info = super().get_api_info(*args, **kwargs)
+        for function in self.fns.values():
+            if endpoint := info["named_endpoints"].get(f"/{function.api_name}"):
+                _, texts, returned = get_function_description(function.fn)
+                for parameter in endpoint["parameters"]:
+                    name = parameter["label"] = parameter["parameter_name"]
+                    parameter["python_type"]["description"] = texts[name][0].upper() + texts[name][1:]
+                for value, label in zip(endpoint["returns"], returned, strict=True):
+                    value["label"] = label
+        return info
+
+
+def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
+    if is_http_url_like(file["path"]):
+        raise gr.Error("The photo must be uploaded: this server fetches no addresses.", print_exception=False)
+    return file
+
 
 def _refusal(error: Exception) -> gr.Error:
     logging.getLogger(__name__).info("refused: %s", error)
@@ -80,114 +115,109 @@ def _refusal(error: Exception) -> gr.Error:
 
 def build(model: Predictor) -> Page:
     """The page for one model, not yet served; `serve` deletes the files of its visitors."""
-    with Page(title="Depth from one photo") as page:
+    model.check_metric()
+    with Page(title=TITLE) as page:
         page.visits = Visits(model, page)
-        model.check_metric()
-        gr.Markdown("# Depth from one photo\nOne picture in, the distance of everything in it out: in metres.")
+        gr.Markdown(f"# {TITLE}\n{DESCRIPTION} {purpose(model)}")
         tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
-            for title, view in tabs.items():
-                with gr.Tab(title):
+            for (title, view), name in zip(tabs.items(), ("photo", "photos", "clip", "live"), strict=True):
+                with gr.Tab(title, elem_id=f"{name}-tab"):
                     view(page.visits)
-        at = f", revision {model.revision}" if model.revision else ""
-        forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
-        gr.Markdown(f"Model: {model.name}{at}; licence of its weights: {model.licence}{forbidden}.")
+        gr.Markdown(conditions(model))
         endpoints(page.visits)
-        page.load(None, js="() => depthPage.describe()")
     # Serialised: concurrent predictions only slow each other down.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
 
 
-def check_proxy(root_path: str) -> None:
-    """Refuse a path below which no proxy can show the page.
+def conditions(model: Predictor) -> str:
+    """What a visitor should know before sending anything, as Markdown: limits, how long files are kept, the model."""
+    interval, age = CLEAN_UP
+    revision = f", revision {model.revision}" if model.revision else ""
+    forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
+    return (
+        f"**Limits:** files of at most {LARGEST_MEGABYTES} MB; photos of at most {MAX_PIXELS / 1e6:g} megapixels; of a "
+        f"clip at most {MOST_FRAMES} frames, taken over its whole length; {MOST_WAITING} requests in the queue. "
+        f"**Your files** are deleted from this server after {age / 60:g} to {(age + interval) / 60:g} minutes, and "
+        f"when it ends. **Model:** {model.name}{revision}; licence of its weights: {model.licence}{forbidden}."
+    )
 
-    Raises:
-        ValueError: it does not start with "/" and is no URL.
-    """
-    if root_path and not root_path.startswith(("/", "http://", "https://")):
-        raise ValueError(f"--root-path must start with / or be a URL, not {root_path!r}")
 
+def check(options: argparse.Namespace) -> None:
+    """Refuse a path below which no proxy can show the page, and files with which no server can speak HTTPS.
 
-def check_certificate(certificate: Path | None, key: Path | None) -> None:
-    """Refuse files with which no server can speak HTTPS.
+    Args:
+        options: of the command line.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a key alone, no certificate, or not its key.
+        ValueError: no path, a key alone, no certificate, or not its key.
     """
-    if key and not certificate:
+    if options.root_path and not options.root_path.startswith(("/", "http://", "https://")):
+        raise ValueError(f"--root-path must start with / or be a URL, not {options.root_path!r}")
+    if options.ssl_keyfile and not options.ssl_certfile:
         raise ValueError("--ssl-keyfile needs --ssl-certfile")
-    files = [file for file in (certificate, key) if file]
+    files = [file for file in (options.ssl_certfile, options.ssl_keyfile) if file]
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"there is no file {file}")
     try:
-        if certificate:
+        if files:
             # With an empty password, or OpenSSL would ask for it at the terminal.
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*files, password="")
     except ssl.SSLError:
         names = " and ".join(map(str, files))
         raise ValueError(f"{names}: not a certificate with its key, both as PEM and the key without password") from None
 
 
-def serve(
-    model: Predictor,
-    host: str,
-    port: int,
-    mcp: bool = False,
-    *,
-    root_path: str = "",
-    certificate: Path | None = None,
-    key: Path | None = None,
-) -> None:
+def serve(model: Predictor, options: argparse.Namespace) -> None:
     """Serve the page until interrupted or terminated, then delete the files of its visitors.
 
     Args:
         model: predicts.
-        host: address to listen at.
-        port: port to listen at.
-        mcp: serve the endpoints as MCP tools too.
-        root_path: path or URL below which a reverse proxy shows the page.
-        certificate: PEM file, for HTTPS.
-        key: PEM file of its private key; by default in the certificate's file.
+        options: of the command line, after `check`.
 
     Raises:
-        OSError: the port is taken, or there is no such address or file.
-        ValueError: `root_path` or the certificate cannot be used.
+        OSError: the port is taken, or there is no such address.
     """
-    check_proxy(root_path)
-    check_certificate(certificate, key)
     ended = threading.Event()
-    refused = [
-        Route(path, lambda _: JSONResponse({"detail": "Not Found"}, 404), methods=["POST"]) for path in NOT_OFFERED
-    ]
+    for number in (signal.SIGINT, signal.SIGTERM):  # a person or a service manager may send them more than once
+        signal.signal(number, lambda *_: ended.set())
     health = {"status": "ok", "model": model.name, "revision": model.revision}
-    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
-    with own_folder(parent) as folder, _uploads_to(folder), _ending(ended):
+    routes = [Route("/health", lambda _: JSONResponse(health)), *PICTURES]
+    routes += [Route(path, lambda _: JSONResponse({}, 404), methods=["POST"]) for path in NOT_OFFERED]
+    if not options.mcp:  # gradio's page about the endpoints asks for this; browsers report 404 as an error
+        routes.append(Route("/gradio_api/mcp/schema", lambda _: JSONResponse({"detail": "start with --mcp"}, 300)))
+    certificate, key = options.ssl_certfile, options.ssl_keyfile or options.ssl_certfile
+    with own_folder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where gradio puts uploads and its copies
+        if "gradio.mcp" in sys.modules:  # which has read the variable already
+            sys.modules["gradio.mcp"].DEFAULT_TEMP_DIR = str(folder)
         page = build(model)
         interval, age = CLEAN_UP
         keeper = Keeper(folder, age, min(MOST_BYTES, shutil.disk_usage(folder).free / 2))
         page.visits.make_room = keeper.sweep
         try:
             page.launch(
-                server_name=host,
-                server_port=port,
-                root_path=root_path,
+                server_name=options.host,
+                server_port=options.port,
+                root_path=options.root_path,
                 ssl_certfile=certificate and str(certificate),
-                ssl_keyfile=certificate and str(key or certificate),
+                ssl_keyfile=key and str(key),
                 ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
-                head=f"<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
-                max_file_size=LARGEST_FILE,
+                head=f"{viewer_head()}{upload_script(age)}<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
+                max_file_size=f"{LARGEST_MEGABYTES}mb",
                 footer_links=["api", "settings"],
                 share=False,
-                mcp_server=mcp,
-                app_kwargs={"routes": [Route("/health", lambda request: JSONResponse(health)), *refused]},
+                mcp_server=options.mcp,
+                favicon_path=ICON,
+                app_kwargs={"routes": routes, "middleware": [Middleware(Head)]},
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):
-            raise OSError(f"cannot listen at {host}:{port}; is another program there?") from None
+            raise OSError(f"cannot listen at {options.host}:{options.port}; is another program there?") from None
         with keeper.at_work(interval):
             while not ended.wait(0.2):  # with a timeout: Windows delivers Ctrl-C only in between
                 pass
@@ -196,29 +226,3 @@ def serve(
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         page.server.config.timeout_graceful_shutdown = GRACE
         page.close(verbose=False)
-
-
-@contextlib.contextmanager
-def _uploads_to(folder: Path) -> Iterator[None]:
-    """Let gradio put uploads and its copies there."""
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    if "gradio.mcp" in sys.modules:  # which has read the variable already
-        sys.modules["gradio.mcp"].DEFAULT_TEMP_DIR = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("GRADIO_TEMP_DIR")
-        if before is not None:
-            os.environ["GRADIO_TEMP_DIR"] = before
-
-
-@contextlib.contextmanager
-def _ending(ended: threading.Event) -> Iterator[None]:
-    """Set the event at Ctrl-C or when a service manager ends the server, which both may do more than once."""
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

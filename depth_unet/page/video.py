@@ -2,49 +2,61 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from depth_unet.page.api import number
+from depth_unet.page.api import chosen, number
 from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE
-from depth_unet.page.look import COLOUR_MAPS, Look
+from depth_unet.page.look import COLOUR_MAPS
 from depth_unet.page.notices import note, refusals
 from depth_unet.page.visits import Visits
 from depth_unet.video import VideoReport, depth_video
 
 MOST_FRAMES = 450  # of a clip: half a minute
+COMPARED = """${value ? `<div class="clips">
+<video src="${value[0].url}" loop playsinline muted aria-label="The clip"></video>
+<video src="${value[1].url}" loop playsinline muted aria-label="The depth of the clip"></video>
+</div><div class="between"><button type="button">Play</button>
+<label>Photo <input type="range" min="0" max="100" value="50" aria-label="From photo to depth"> Depth</label></div>`
+: ""}"""
 
 
 def video_view(visits: Visits) -> None:
     """Build the tab."""
     with gr.Row():
-        clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=PICTURE_HEIGHT)
-        result = gr.Video(label="Depth", interactive=False, height=PICTURE_HEIGHT, buttons=["download"])
+        clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=PICTURE_HEIGHT, elem_id="clip")
+        script = Path(__file__).with_name("video.js").read_text("utf-8")
+        compared = gr.HTML(None, html_template=COMPARED, js_on_load=script, label="Depth", min_height=200)
     with gr.Row():
         strength = gr.Slider(0, 0.95, 0.8, step=0.05, label="Smoothing against flicker")
         cmap = gr.Dropdown(COLOUR_MAPS, value=COLOUR_MAPS[0], label="Colours of the clip")
     with gr.Row():
         start = gr.Button("Start video", size="md", variant="primary")
         stop = gr.Button("Cancel video", size="md")
+        result = gr.DownloadButton("Download depth clip", size="md", interactive=False)
     about = gr.HTML(video_note(None), label="What was measured")
 
     def run(clip: Any, strength: float, cmap: str, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
         with refusals():
             if not clip:
                 raise ValueError("choose a clip first")
-            strength, cmap = number(strength, "the smoothing", 0, 0.95), Look.chosen(cmap, None, None).cmap
-            source, target = visits.received(clip), visits.new_file("depth.mp4")
-            yield None, video_note(None)
+            strength, cmap = number(strength, "the smoothing", 0, 0.95), chosen(cmap, "the colours", COLOUR_MAPS)
+            source, target = visits.received(clip), visits.new_file(f"{visits.received(clip).stem}_depth.mp4")
+            yield {compared: None, result: gr.DownloadButton(value=None, interactive=False), about: video_note(None)}
             for step in depth_video(visits.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
                 if isinstance(step, VideoReport):
-                    yield target, video_note(step)
+                    clips = [gr.FileData(path=str(path)).model_dump() for path in (source, target)]
+                    offered = gr.DownloadButton(value=target, interactive=True)
+                    yield {compared: clips, result: offered, about: video_note(step)}
                 else:
                     progress(step, unit="frames")
-                    yield gr.skip(), gr.skip()  # Cancel stops it here
+                    yield {about: gr.skip()}  # Cancel stops it here
 
-    inputs = [clip, strength, cmap]
-    running = start.click(run, inputs, [result, about], preprocess=False, concurrency_id="video", **PRIVATE)
+    inputs, outputs = [clip, strength, cmap], [compared, result, about]
+    events = {"preprocess": False, "concurrency_id": "video", "show_progress_on": compared, **PRIVATE}
+    running = start.click(run, inputs, outputs, **events)
     stop.click(None, cancels=[running], **PRIVATE)
 
 

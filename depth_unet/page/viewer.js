@@ -8,7 +8,7 @@
 "use strict";
 
 window.DepthViewer = (() => {
-  const {Scene, written, clamp, add, dot, shaded, png16, npy, stl, zip} = window.DepthScene;
+  const {Scene, Space, written, clamp, add, dot, shaded, png16, npy, stl, zip} = window.DepthScene;
 
   // Every twentieth colour, from near to far, of the maps of depth_unet.colorize; in between they are interpolated.
   const COLOUR_MAPS = {
@@ -24,7 +24,6 @@ window.DepthViewer = (() => {
   const NO_DEPTH = [96, 96, 96];
   const KNOWN_OBJECTS = {"A4 sheet, long side": 0.297, "Bank card, long side": 0.0856, "Door, height": 2};
   const PLAUSIBLE = [0.2, 5]; // factors of a calibration that need no question
-  const STEEPEST = 12; // metres of depth per metre across; depth edges are steeper, visible floors are not
   const SOURCES = {exif: "from the photo's EXIF data", model: "estimated by the model", given: "typed", assumed: "assumed"};
   const TOOLS = {
     line: {title: "Line", count: 2, hint: "Click two points: the straight line between them."},
@@ -42,7 +41,6 @@ window.DepthViewer = (() => {
     near: ["Near cut, m", "", 0, 10000],
     far: ["Far cut, m", "", 0, 10000],
   };
-  const SPACE_POINTS = 400; // of the view in 3-D
   const FILES = {
     picture: ["Picture", "As seen here, with marks and scale (PNG)"],
     csv: ["Measurements", "Names and lengths as a table (CSV)"],
@@ -67,110 +65,15 @@ window.DepthViewer = (() => {
 
   const ramp = cmap => `linear-gradient(to right, ${COLOUR_MAPS[cmap].match(/.{6}/g).map(stop => "#" + stop).join(", ")})`;
 
-  // ---- 3-D ----
-  const VERTEX = `#version 300 es
-    in vec3 place; in vec2 at; out vec2 seen;
-    uniform mat3 turn; uniform vec3 pivot; uniform vec4 lens; uniform vec2 fit; uniform float back, dot;
-    void main() {
-      vec3 p = turn * (place - pivot) + vec3(0, 0, pivot.z * back);
-      float near = pivot.z * .02, far = pivot.z * 60.;
-      gl_Position = vec4((lens.x * p.x + lens.z * p.z) * fit.x, -(lens.y * p.y + lens.w * p.z) * fit.y,
-        (p.z * (far + near) - 2. * far * near) / (far - near), p.z);
-      gl_PointSize = dot; seen = at;
-    }`;
-  const FRAGMENT = `#version 300 es
-    precision mediump float;
-    in vec2 seen; uniform sampler2D picture; out vec4 shown;
-    void main() { shown = texture(picture, seen); }`;
-
-  // A surface or points that a person turns; before the first turn it covers the picture exactly.
-  class Space {
-    constructor(canvas) {
-      this.canvas = canvas;
-      this.gl = canvas.getContext("webgl2", {antialias: false, preserveDrawingBuffer: true});
-      if (!this.gl) throw Error("This browser offers no WebGL 2, which 3-D needs.");
-      const {gl} = this, program = this.program = gl.createProgram();
-      for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-        const shader = gl.createShader(kind);
-        gl.shaderSource(shader, text);
-        gl.compileShader(shader);
-        gl.attachShader(program, shader);
-      }
-      gl.linkProgram(program);
-      gl.useProgram(program);
-      gl.enable(gl.DEPTH_TEST);
-      [this.places, this.faces, this.texture] = [gl.createBuffer(), gl.createBuffer(), gl.createTexture()];
-      gl.bindBuffer(gl.ARRAY_BUFFER, this.places);
-      for (const [name, count, start] of [["place", 3, 0], ["at", 2, 12]]) {
-        const attribute = gl.getAttribLocation(program, name);
-        gl.enableVertexAttribArray(attribute);
-        gl.vertexAttribPointer(attribute, count, gl.FLOAT, false, 20, start);
-      }
-      this.reset();
-    }
-
-    reset() {
-      [this.yaw, this.pitch, this.back] = [0, 0, 1];
-    }
-
-    build(scene, picture, cutEdges) {
-      const {gl} = this, {width, height, depth, camera} = scene.shrunk(SPACE_POINTS), {fx, fy, cx, cy} = camera;
-      const places = new Float32Array(5 * depth.length), used = new Uint8Array(depth.length), focal = Math.sqrt(fx * fy);
-      const faces = new Uint32Array(7 * depth.length); // triangles, then the points that they use
-      let count = 0, points = 0;
-      for (let y = 0, place = 0; y < height; y++)
-        for (let x = 0; x < width; x++, place++) {
-          const z = places[5 * place + 2] = depth[place];
-          places[5 * place] = z * (x + 0.5 - cx) / fx;
-          places[5 * place + 1] = z * (y + 0.5 - cy) / fy;
-          places[5 * place + 3] = (x + 0.5) / width;
-          places[5 * place + 4] = (y + 0.5) / height;
-          if (x === width - 1 || y === height - 1) continue;
-          const b = place + width, c = place + 1, d = b + 1;
-          const near = Math.min(z, depth[b], depth[c], depth[d]), far = Math.max(z, depth[b], depth[c], depth[d]);
-          if (!(near > 0) || cutEdges && far - near > STEEPEST * near / focal) continue;
-          for (const corner of [place, b, c, c, b, d]) used[faces[count++] = corner] = 1;
-        }
-      used.forEach((wanted, place) => wanted && (faces[count + points++] = place));
-      gl.bindBuffer(gl.ARRAY_BUFFER, this.places);
-      gl.bufferData(gl.ARRAY_BUFFER, places, gl.STATIC_DRAW);
-      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.faces);
-      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, faces.subarray(0, count + points), gl.STATIC_DRAW);
-      gl.bindTexture(gl.TEXTURE_2D, this.texture);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, picture);
-      gl.generateMipmap(gl.TEXTURE_2D);
-      for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
-      Object.assign(this, {width, height, count, points, pivot: scene.quantile(0.4)});
-      this.lens = [2 * fx / width, 2 * fy / height, 2 * cx / width - 1, 2 * cy / height - 1];
-    }
-
-    draw(asPoints) {
-      const {gl, canvas, program} = this, sharp = window.devicePixelRatio || 1;
-      [canvas.width, canvas.height] = [canvas.clientWidth * sharp, canvas.clientHeight * sharp].map(Math.round);
-      const size = Math.min(canvas.width / this.width, canvas.height / this.height); // all of the picture fits
-      const [sy, cy, sp, cp] = [Math.sin(this.yaw), Math.cos(this.yaw), Math.sin(this.pitch), Math.cos(this.pitch)];
-      const at = name => gl.getUniformLocation(program, name);
-      gl.viewport(0, 0, canvas.width, canvas.height);
-      gl.uniformMatrix3fv(at("turn"), false, [cy, sp * sy, -cp * sy, 0, cp, sp, sy, -sp * cy, cp * cy]);
-      gl.uniform3f(at("pivot"), 0, 0, this.pivot);
-      gl.uniform4f(at("lens"), ...this.lens);
-      gl.uniform2f(at("fit"), size * this.width / canvas.width, size * this.height / canvas.height);
-      gl.uniform1f(at("back"), this.back);
-      gl.uniform1f(at("dot"), Math.max(1, 1.3 * size / this.back));
-      gl.clearColor(0.06, 0.09, 0.16, 1);
-      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-      if (asPoints) gl.drawElements(gl.POINTS, this.points, gl.UNSIGNED_INT, 4 * this.count);
-      else gl.drawElements(gl.TRIANGLES, this.count, gl.UNSIGNED_INT, 0);
-    }
+  // ---- the viewer ----
+  function make(tag, properties = {}, ...children) {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
   }
 
-  // ---- the viewer ----
   const TABS = {look: "Colours", measure: "Measure", space: "3-D", print: "Print", save: "Save"};
   let viewers = 0;
-
-  const field = (name, label, value, least, most) =>
-    `<label>${label}<input type="number" data-print="${name}" value="${value}" min="${least}" max="${most}" step="any"></label>`;
 
   const template = id => `
     <p class="dv-warning" data-part="warning" role="note" hidden></p>
@@ -212,7 +115,7 @@ window.DepthViewer = (() => {
           </div>
           <p class="dv-note" data-part="hint"></p>
           <ul class="dv-list" data-part="list" aria-label="Measurements"></ul>
-          <figure data-part="profile" hidden><canvas data-part="curve" width="600" height="200" role="img"></canvas>
+          <figure data-part="profile" hidden><canvas data-part="curve" width="600" height="150" role="img"></canvas>
             <figcaption>Depth along the line</figcaption></figure>
           <form data-part="calibrate" hidden>
             <h3>Is its true length known?</h3>
@@ -236,7 +139,8 @@ window.DepthViewer = (() => {
           <p class="dv-error" data-part="space-error" role="alert" hidden></p>
         </div>
         <div role="tabpanel" data-panel="print">
-          <div class="dv-fields">${Object.entries(PRINT).map(([name, rest]) => field(name, ...rest)).join("")}</div>
+          <div class="dv-fields">${Object.entries(PRINT).map(([name, [label, value, least, most]]) =>
+            `<label>${label}<input type="number" data-print="${name}" value="${value}" min="${least}" max="${most}" step="any"></label>`).join("")}</div>
           <label class="dv-check"><input type="checkbox" data-print="invert"> Invert: far is high</label>
           <p class="dv-error" data-part="print-error" role="alert" hidden></p>
           <p class="dv-note" data-part="size"></p>
@@ -314,7 +218,7 @@ window.DepthViewer = (() => {
       this.element.style.setProperty("--dv-ratio", scene.width / scene.height);
       parts.warning.textContent = given.note ?? "";
       parts.warning.hidden = !given.note;
-      const about = [given.name, given.model && `model ${given.model}`, given.revision && `revision ${given.revision}`,
+      const about = [given.caption ?? given.name, given.model && `model ${given.model}`, given.revision && `revision ${given.revision}`,
         given.licence && `licence of its weights: ${given.licence}`];
       parts.about.textContent = about.filter(Boolean).join(", ");
       this.element.hidden = false;
@@ -406,7 +310,7 @@ window.DepthViewer = (() => {
 
     // The picture as it is shown, at the size of the depth map.
     #seen() {
-      const canvas = Object.assign(document.createElement("canvas"), {width: this.#scene.width, height: this.#scene.height});
+      const canvas = make("canvas", {width: this.#scene.width, height: this.#scene.height});
       const context = canvas.getContext("2d");
       context.drawImage(this.parts.photo, 0, 0);
       context.globalAlpha = this.#look.blend;
@@ -505,14 +409,14 @@ window.DepthViewer = (() => {
     }
 
     drawList() {
-      const {list, hint, profile, curve, calibrate, calibrated, distance} = this.parts, scene = this.#scene;
+      const {list, hint} = this.parts;
       const chosen = this.#measurements.find(({id}) => id === this.#chosen);
       hint.textContent = TOOLS[this.#tool].hint;
       for (const input of this.element.querySelectorAll(`[name="${this.id}-tool"]`)) input.checked = input.value === this.#tool;
       list.replaceChildren(...this.#measurements.map(made => {
-        const item = document.createElement("li"), name = document.createElement("input"), value = document.createElement("output");
-        const remove = Object.assign(document.createElement("button"), {type: "button", textContent: "×", ariaLabel: `Remove ${made.name}`});
-        Object.assign(name, {value: made.name, maxLength: 40, ariaLabel: `Name of ${made.name}`});
+        const name = make("input", {value: made.name, maxLength: 40, ariaLabel: `Name of ${made.name}`});
+        const remove = make("button", {type: "button", ariaLabel: `Remove ${made.name}`}, "×");
+        const item = make("li", {}, name, make("output", {}, this.#text(made)), remove);
         name.addEventListener("input", () => (made.name = name.value, this.#draw("drawMarks", "tell")));
         item.classList.toggle("dv-chosen", made === chosen);
         item.addEventListener("focusin", () => {
@@ -522,8 +426,6 @@ window.DepthViewer = (() => {
           this.#draw("drawMarks", "drawCalibration");
         });
         remove.addEventListener("click", () => this.#change(this.#measurements.filter(other => other !== made)));
-        value.textContent = this.#text(made);
-        item.append(name, value, remove);
         return item;
       }));
       this.drawCalibration();
@@ -638,24 +540,20 @@ window.DepthViewer = (() => {
       this.#draw("drawMarks", "drawList", "tell");
     }
 
-    #say(text) {
-      this.parts.status.textContent = text;
-    }
-
     // One more point of what is being measured, at the cross.
     #place() {
-      if (!(this.#scene.metres(...this.#cross) > 0)) return this.#say("No depth here.");
+      if (!(this.#scene.metres(...this.#cross) > 0)) return void (this.parts.status.textContent = "No depth here.");
       if (this.#tab !== "measure") this.#open("measure");
       this.#pending.push(this.#cross);
       const kind = this.#tool, {title, count} = TOOLS[kind];
       if (this.#pending.length < count) {
-        this.#say(`Point ${this.#pending.length} of ${count} set.`);
+        this.parts.status.textContent = `Point ${this.#pending.length} of ${count} set.`;
         return this.#draw("drawMarks");
       }
       const id = 1 + Math.max(0, ...this.#measurements.map(made => made.id)), made = {id, kind, name: `${title} ${id}`, points: this.#pending};
       [this.#pending, this.#chosen] = [[], id];
       this.#change([...this.#measurements, made]);
-      this.#say(`${made.name}: ${this.#text(made)}`);
+      this.parts.status.textContent = `${made.name}: ${this.#text(made)}`;
     }
 
     #rescaled(action) {
@@ -775,7 +673,7 @@ window.DepthViewer = (() => {
         if (step) {
           const [x, y] = add(this.#cross, step, event.shiftKey ? 20 : 2);
           this.#cross = [clamp(x, 0, width - 1), clamp(y, 0, height - 1)];
-          this.#say(this.#text({kind: "point", points: [this.#cross]}));
+          this.parts.status.textContent = this.#text({kind: "point", points: [this.#cross]});
         } else if (event.key === "Enter") this.#place();
         else if (event.key === "Escape") this.#pending.pop();
         else return;
@@ -817,26 +715,28 @@ window.DepthViewer = (() => {
 
     // ---- files ----
     #fillMenu() {
-      const own = ["picture", "csv", "png", "npy", "stl"], offered = Object.keys(FILES).filter(kind => [...own, ...this.kinds, "zip"].includes(kind));
-      for (const kind of offered) {
-        const made = document.createElement("button"), [title, about] = FILES[kind];
-        made.type = "button";
+      const own = ["picture", "csv", "png", "npy", "stl", "zip"], offered = Object.keys(FILES).filter(kind => own.includes(kind) || this.kinds.includes(kind));
+      const button = (kind, className, ...inside) => {
+        const made = make("button", {type: "button", className}, ...inside);
         made.dataset.file = kind;
-        made.append(Object.assign(document.createElement("strong"), {textContent: title}), Object.assign(document.createElement("span"), {textContent: about}));
-        this.parts.files.append(made);
-        if (kind !== "stl" && kind !== "3mf") continue;
-        const printer = Object.assign(document.createElement("button"), {type: "button", className: "dv-button", textContent: kind.toUpperCase()});
-        printer.dataset.file = kind;
-        this.parts.printers.append(printer);
-      }
+        return made;
+      };
+      const lines = kind => [make("strong", {}, FILES[kind][0]), make("span", {}, FILES[kind][1])];
+      this.parts.files.append(...offered.map(kind => button(kind, "", ...lines(kind))));
+      const printers = offered.filter(kind => kind === "stl" || kind === "3mf");
+      this.parts.printers.append(...printers.map(kind => button(kind, "dv-button", kind.toUpperCase())));
+    }
+
+    get #stem() {
+      return (this.#scene.name || "photo").replace(/\.[^.]*$/, "");
     }
 
     // {name, blob} of one file, made here or elsewhere.
     async #file(kind) {
-      const scene = this.#scene, stem = (scene.name || "photo").replace(/\.[^.]*$/, "");
+      const scene = this.#scene, stem = this.#stem;
       if (this.kinds.includes(kind)) {
-        const {name, url, blob} = await this.download(kind, this.state());
-        return {name, blob: blob ?? await (await fetch(url)).blob()};
+        const {name, url, blob, note} = await this.download(kind, this.state());
+        return {name, note, blob: blob ?? await (await fetch(url, {cache: "no-store"})).blob()};
       }
       if (kind === "csv") return {name: `${stem}_measurements.csv`, blob: new Blob(["\ufeff", this.#table()], {type: "text/csv"})};
       if (kind === "png") return {name: `${stem}_depth.png`, blob: await png16(scene.shrunk(Infinity))};
@@ -862,7 +762,7 @@ window.DepthViewer = (() => {
     // The picture as seen, with its marks and a scale.
     #picture() {
       const seen = this.#seen(), {width, height} = seen, bar = Math.round(0.06 * Math.max(width, height)), {near, far} = this.#range();
-      const canvas = Object.assign(document.createElement("canvas"), {width, height: height + bar}), context = canvas.getContext("2d");
+      const canvas = make("canvas", {width, height: height + bar}), context = canvas.getContext("2d");
       context.fillStyle = HALO;
       context.fillRect(0, 0, width, height + bar);
       context.drawImage(seen, 0, 0);
@@ -886,9 +786,8 @@ window.DepthViewer = (() => {
           progress.textContent = `Writing ${FILES[part][0].toLowerCase()} …`;
           made.push(await this.#file(part));
         }
-        const stem = (this.#scene.name || "photo").replace(/\.[^.]*$/, "");
-        await handOver(kind === "zip" ? {name: `${stem}.zip`, blob: await zip(made)} : made[0]);
-        progress.textContent = "";
+        await handOver(kind === "zip" ? {name: `${this.#stem}.zip`, blob: await zip(made)} : made[0]);
+        progress.textContent = made.map(({note}) => note).filter(Boolean).join(" ");
       } catch (error) {
         progress.textContent = error.message;
       }
@@ -911,7 +810,7 @@ window.DepthViewer = (() => {
       } catch (error) {
         if (error.name === "AbortError") return; // the person closed the sheet
       }
-    const link = Object.assign(document.createElement("a"), {href: URL.createObjectURL(blob), download: name});
+    const link = make("a", {href: URL.createObjectURL(blob), download: name});
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }

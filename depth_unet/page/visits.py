@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import os
 import shutil
 import tempfile
 import threading
@@ -22,7 +23,6 @@ from depth_unet.prediction import Prediction
 from depth_unet.predictor import Predictor
 
 KEPT_LONGEST = 4096  # pixels of the depth maps that the page keeps; the endpoints for programs return all pixels
-SHOWN_AGAIN = 8  # pictures of one photo that are kept: browsers may still load earlier ones
 FRAME_CHARACTERS, FRAME_PIXELS = 10_000_000, 8_300_000  # at most, of a webcam's picture
 FRAME_FORMATS = ("JPEG", "PNG", "WEBP")
 
@@ -44,15 +44,6 @@ class Record(NamedTuple):
         """One of its files."""
         return str(self.folder / f"{self.stem}_{ending}")
 
-    def new_picture(self, ending: str) -> str:
-        """A path that no earlier picture had: the browser would show its cached picture."""
-        places = sorted(
-            (path for path in self.folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
-        )
-        for place in places[: -SHOWN_AGAIN + 1]:
-            shutil.rmtree(place, ignore_errors=True)
-        return str(Path(tempfile.mkdtemp(dir=self.folder)) / f"{self.stem}_{ending}")
-
     @property
     def prediction(self) -> Prediction:
         """The depth map, read as it is needed."""
@@ -61,7 +52,7 @@ class Record(NamedTuple):
     @property
     def photo(self) -> Image.Image:
         """The photo, at most `SHOWN_LONGEST` pixels long."""
-        with Image.open(self.path("photo.jpg")) as image:
+        with Image.open(self.path("photo.jpg"), formats=("JPEG",)) as image:
             return image.convert("RGB")
 
 
@@ -158,12 +149,17 @@ class Visits:
         save_picture(photo, record.path("photo.jpg"))
         return record
 
-    def place(self, name: str, *request: Any) -> str:
-        """The path for the answer to a request; the same request has the same path, so repeating it takes no space."""
-        self.make_room()
+    def answer(self, name: str, write: Callable[[Path], Any], *request: Any) -> gr.FileData:
+        """The file that answers a request of a program; the same request again finds it and takes no more space."""
         folder = self.cache / hashlib.sha256(repr(request).encode("utf-8", "surrogatepass")).hexdigest()[:40]
-        folder.mkdir(exist_ok=True)
-        return str(folder / name)
+        path = folder / name
+        if path.exists():
+            os.utime(path)  # it is as young as the request, for those who delete old files
+        else:
+            self.make_room()
+            folder.mkdir(exist_ok=True)
+            write(path)
+        return gr.FileData(path=str(path), orig_name=name)
 
     def new_file(self, name: str) -> str:
         """A path for a file, in a folder of its own."""

@@ -229,3 +229,27 @@ def test_a_file_of_other_inputs_or_outputs_is_refused(file: Path, tmp_path: Path
         onnx.save(graph, tmp_path / "other.onnx")
         with pytest.raises(ValueError, match=r"^other\.onnx maps .*other"):
             OnnxDepthUNet(tmp_path / "other.onnx")
+
+
+def test_the_file_has_the_uncertainty_as_second_output(
+    lively_model: DepthUNet, file: Path, photo: Path, tmp_path: Path
+):
+    runner = OnnxDepthUNet(file)
+    assert runner.predicts_uncertainty
+    images = torch.rand(2, 3, 71, 90)
+    for found, wanted in zip(
+        runner.run_with_uncertainty(images), lively_model.run_with_uncertainty(images), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+    wanted = lively_model.predict(photo)
+    np.testing.assert_allclose(runner.predict(photo).uncertainty, wanted.uncertainty, rtol=1e-2)
+    small = OnnxDepthUNet(quantize(file, tmp_path / "int8.onnx", [photo]))
+    assert small.predicts_uncertainty and small.predict(photo).uncertainty.shape == wanted.depth.shape
+
+
+def test_a_file_without_it_runs_as_before(lively_model: DepthUNet, photo: Path, tmp_path: Path):
+    old = OnnxDepthUNet(export(lively_model.with_config(uncertainty=0.0), tmp_path / "old.onnx"))
+    assert not old.predicts_uncertainty and [output.name for output in old.session.get_outputs()] == ["depth"]
+    prediction = old.predict(photo)
+    assert prediction.uncertainty is None
+    np.testing.assert_allclose(prediction.depth, lively_model.predict(photo).depth, rtol=1e-3)

@@ -1,6 +1,7 @@
 """The page as a program sees it: a real server in its own process, asked through gradio_client."""
 
 import base64
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -30,7 +32,7 @@ from PIL import Image
 from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction
 from depth_unet.__main__ import main as command_line
 from depth_unet.page.__main__ import main, parser
-from depth_unet.page.server import MOST_WAITING
+from depth_unet.page.server import MOST_WAITING, conditions
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "depth_unet" / "page" / "examples"
@@ -236,7 +238,9 @@ def test_measure(client: Client, model: DepthUNet, photo: Path):
     expected = model.predict(photo)
     assert measure([[20, 30]])["metres"] == pytest.approx(expected.distance(20, 30))
     between = expected.distance_between((20, 30), (100, 60))
-    assert measure([[20, 30], [100, 60]])["metres"] == pytest.approx(between)
+    both = [[20, 30], [100, 60]]
+    assert measure(both)["metres"] == pytest.approx(between)
+    assert measure(both)["uncertainty_metres"] == pytest.approx(expected.length_uncertainty(both))
     known = {"true_metres": 2.0, "true_points": [[20, 30], [100, 60]]}
     true = measure([[20, 30]], **known)
     assert true["metres"] == pytest.approx(expected.distance(20, 30) * 2 / between)
@@ -250,11 +254,68 @@ def test_measure_refuses_in_one_sentence(points, client: Client, photo: Path):
     assert "\n" not in str(failure.value) and "Traceback" not in str(failure.value)
 
 
-def test_solid(client: Client, photo: Path):
-    surface = trimesh.load(client.predict(handle_file(photo), api_name="/solid"))
-    assert len(surface.geometry) == 1
-    plate = trimesh.load(client.predict(handle_file(photo), "stl", 60, api_name="/solid"))
-    assert plate.is_watertight and plate.extents[0] == pytest.approx(60)
+def test_solid(client: Client, model: DepthUNet, photo: Path):
+    def solid(*options, **more) -> Any:
+        return trimesh.load(client.predict(handle_file(photo), *options, api_name="/solid", **more))
+
+    assert len(solid().geometry) == 1
+    assert len(solid("ply").vertices) == 160 * 120
+    far = float(np.median(model.predict(photo).depth))
+    assert 0.4 < len(solid("ply", far=far).vertices) / (160 * 120) < 0.6
+    for kind in ("stl", "3mf"):
+        plate = solid(kind, 60, relief_mm=7, base_mm=3)
+        plate = plate if kind == "stl" else plate.to_geometry()
+        assert plate.is_watertight and plate.extents[0] == pytest.approx(60, rel=1e-4)
+        assert plate.extents[2] == pytest.approx(10, abs=1e-3)
+    rough, smooth = (solid("stl", 60, smoothing_mm=sigma).area for sigma in (0, 3))
+    assert smooth < rough
+    with pytest.raises(AppError, match="smoothing_mm must be a number from 0 to 60"):
+        solid("stl", 60, smoothing_mm=61)
+    with pytest.raises(AppError, match="near must be below far"):
+        solid("stl", near=3, far=2)
+
+
+def test_a_relief_of_a_large_photo_is_no_huge_file(client: Client, tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((2000, 1500)).save(tmp_path / "large.jpg")
+    file = client.predict(handle_file(tmp_path / "large.jpg"), "stl", api_name="/solid")
+    assert Path(file).stat().st_size < 20e6
+
+
+def test_head_of_the_page(server: tuple[str, DepthUNet]):
+    page = httpx.get(server[0]).text
+    head = page[: page.index("</head>")]
+    stated = dict(re.findall(r'<meta (?:property|name)="([\w:]+)" content="([^"]*)">', head))
+    assert "<title>Depth from one photo</title>" in head and stated["og:title"] == "Depth from one photo"
+    assert stated["description"] == stated["og:description"] and "metres" in stated["description"]
+    assert "Gradio" not in stated.values() and head.count("og:image") == 2  # the picture and its text
+    assert stated["og:url"] == server[0] and stated["og:image"].startswith(server[0])
+    with Image.open(io.BytesIO(httpx.get(stated["og:image"]).content)) as preview:
+        assert preview.size == (1200, 630)
+    icon = re.search(r'<link rel="icon"[^>]* href="([^"/]+)"', head)[1]
+    assert httpx.get(server[0] + icon).headers["content-type"] == "image/svg+xml"
+    (manifest,) = re.findall(r'<link rel="manifest" href="([^"]+)"', head)
+    assert not manifest.startswith("/") and httpx.get(server[0] + manifest).status_code == 200
+
+
+def test_texts_about_the_endpoints(server: tuple[str, DepthUNet]):
+    info = httpx.get(f"{server[0]}gradio_api/info").json()["named_endpoints"]
+    for endpoint in info.values():
+        for parameter in endpoint["parameters"]:
+            assert parameter["label"] == parameter["parameter_name"]
+            assert re.fullmatch(r"[A-Z].{10,}\.", parameter["python_type"]["description"])
+        assert all(len(value["label"]) > 5 for value in endpoint["returns"])
+    assert "glb for a surface" in info["/solid"]["parameters"][1]["python_type"]["description"].lower()
+
+
+def test_limits_come_from_where_they_are_enforced(tiny_model: DepthUNet, monkeypatch):
+    text = conditions(tiny_model)
+    assert "at most 100 MB" in text and "120 megapixels" in text and "450 frames" in text and "32 requests" in text
+    assert "60 to 70 minutes" in text and tiny_model.name in text and "licence of its weights: unknown" in text
+    for name, value in {"CLEAN_UP": (60, 120), "LARGEST_MEGABYTES": 7, "MAX_PIXELS": 5e6, "MOST_WAITING": 3}.items():
+        monkeypatch.setattr(f"depth_unet.page.server.{name}", value)
+    text = conditions(tiny_model)
+    assert "at most 7 MB" in text and "5 megapixels" in text and "3 requests" in text and "2 to 3 minutes" in text
 
 
 def test_health(server: tuple[str, DepthUNet]):

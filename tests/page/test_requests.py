@@ -22,8 +22,11 @@ from depth_unet import DepthUNetConfig
 RIGHT = {
     "predict": [None, "npy", None],
     "measure": [None, [[1, 2]], None, None, None],
-    "solid": [None, "glb", 100, None],
+    "solid": [None, "glb", 100, None, None, 2.0, None, None, 0.0],
 }
+OPTIONAL = {"predict": [2], "measure": [2], "solid": [3, 4, 6, 7]}  # places of numbers that may be None
+NEEDED = {"predict": [], "measure": [], "solid": [2, 5, 8]}
+FROM_0 = {("solid", 6), ("solid", 8)}
 SCALARS = [
     True, False, 0, -1, 1e-300, 1e300, -1e300, 10**400, math.nan, math.inf, -math.inf, "", " ", "60", "npy", "NPY",
     "nan", "\0", "\ud800", "../../x", "ⅧⅧ", "🦊" * 50, "x" * 100_000, [], [60], [[]], {}, {"a": 1}, {"path": "x"},
@@ -87,15 +90,14 @@ def is_a_sentence(asked: Asked, sentence: Any) -> bool:
 
 def wrong_values(endpoint: str) -> Iterator[tuple[int, Any]]:
     """(place, value) that the endpoint must refuse."""
-    numbers = [value for value in SCALARS]
     if endpoint == "measure":
         yield from ((1, value) for value in [*SCALARS, *POINTS, None])
-        yield from ((2, value) for value in numbers)
     else:
         yield from ((1, value) for value in [*SCALARS, None, 3] if value != "npy" or endpoint == "solid")
-        yield from ((len(RIGHT[endpoint]) - 1, value) for value in numbers)
-        if endpoint == "solid":
-            yield from ((2, value) for value in [*numbers, None])
+    for place in OPTIONAL[endpoint] + NEEDED[endpoint]:
+        wrong = [*SCALARS, None] if place in NEEDED[endpoint] else SCALARS
+        in_range = (0, 1e-300) if (endpoint, place) in FROM_0 else ()
+        yield from ((place, value) for value in wrong if isinstance(value, bool) or value not in in_range)
 
 
 @pytest.mark.parametrize("endpoint", RIGHT)
@@ -248,6 +250,27 @@ def test_a_small_upload_cannot_fill_the_disk(asked: Asked):
     assert used(asked) - before < 1_000_000
     event, sentence = asked.answer("predict", [asked.upload(bomb(20_000), "larger.png"), "npy", None])
     assert event == "error" and is_a_sentence(asked, sentence)
+
+
+def test_a_small_upload_gets_no_huge_answer_and_writes_it_once(asked: Asked):
+    content = bomb(6000)
+    assert len(content) < 100_000
+    sent, before = asked.upload(content, "flat.png"), used(asked)
+    about, file = asked.answer("predict", [sent, "npy", None])[1]
+    assert used(asked) - before < 4096 * 4096 * 4 + 1000 and about["camera"]["width"] == 4096
+    first = Path(file["path"]).stat()
+    _, (_, again) = asked.answer("predict", [sent, "npy", None])
+    second = Path(again["path"]).stat()
+    assert second.st_ino == first.st_ino, "written again"
+    assert second.st_mtime > first.st_mtime, "as old as before: those who delete old files would take it"
+
+
+def test_a_photo_of_many_pixels_gets_all_of_them(asked: Asked):
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 4500, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    about, _ = asked.answer("predict", [asked.upload(file.getvalue(), "wide.jpg"), "npy", None])[1]
+    assert (about["camera"]["width"], about["camera"]["height"]) == (4500, 60)
 
 
 def test_two_clicks_at_once_get_their_own_answers(asked: Asked, uploaded: dict[str, Any]):

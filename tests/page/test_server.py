@@ -162,6 +162,24 @@ def test_a_server_with_waiting_jobs_ends_cleanly(how: int, run: Any, photo: Path
     assert server.left() == []
 
 
+FETCHING = """
+import gradio.processing_utils
+async def fetch(*arguments, **more):
+    open("fetched", "w").close()
+    raise ValueError("fetched")
+gradio.processing_utils.async_ssrf_protected_download = fetch
+"""
+
+
+def test_addresses_are_not_fetched(run: Any, photo: Path):
+    server = run(before=FETCHING)
+    for address in ("http://93.184.215.14/x.jpg", "https://example.com/x.jpg"):
+        answer = server.call(address)
+        assert "event: error" in answer and "must be uploaded: this server fetches no addresses" in answer
+    assert not (server.folder / "fetched").exists()
+    assert "event: complete" in server.call(server.upload(photo.read_bytes()))
+
+
 def test_a_taken_port_costs_nothing(run: Any, saved: Path):
     server = run()
     path = Path(server.upload(b"x"))
@@ -292,7 +310,7 @@ def test_behind_a_proxy_below_a_path(with_tls: bool, run: Any, photo: Path, save
     with nginx(tmp_path / "nginx", server.port, certificate) as url:
         assert httpx.get(f"{url}health", verify=trusted).json()["status"] == "ok"
         page = httpx.get(url, verify=trusted)
-        assert page.status_code == 200
+        assert page.status_code == 200 and f'og:image" content="{url}preview.jpg"' in page.text
         assert httpx.get(f"{url}config", verify=trusted).json()["root"] == url.rstrip("/")
         client = Client(url, verbose=False, download_files=tmp_path / "downloads", ssl_verify=trusted)
         _, file = client.predict(handle_file(photo), "npy", api_name="/predict")

@@ -269,7 +269,7 @@ def test_errors_are_told_by_distance(tiny_model: DepthUNet, data: RgbdFolder) ->
     sample = sample._replace(depth=target, valid=torch.ones_like(sample.valid))
     depth = target[0].numpy().copy()
     depth[:, :10] *= 1.5  # the far part is wrong by half
-    frame = score(sample, Prediction(depth, sample.camera), ("none",), RULE, distances=True)
+    frame = score(sample, Prediction(depth, sample.camera), ("none",), RULE, whole=True)
     near, far = distance_table([frame, frame])
     assert (near["distance"], far["distance"]) == ("1 to 2 m", "4 to 6 m")
     assert near["abs_rel"] == pytest.approx(0, abs=1e-6) and near["delta1"] == 1

@@ -29,6 +29,7 @@ from depth_unet.data import DepthData, Joined, Part
 from depth_unet.data.sample import SampleError
 from depth_unet.files import write_atomically
 from train.__main__ import main, parse, precision_here
+from train.__main__ import new_model as model_to_train
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.evaluate import evaluate, mean_over_frames
@@ -647,3 +648,49 @@ def test_every_field_is_an_option() -> None:
     given = ["--epochs", "3", "--edge-weight", "0", "--learning-rate", "1e-4", "--seed", "7", "--no-frozen-norm"]
     wanted = TrainConfig(epochs=3, edge_weight=0.0, learning_rate=1e-4, seed=7, frozen_norm=False)
     assert TrainConfig.from_options(parser.parse_args(given)) == wanted
+
+
+# --- heads -------------------------------------------------------------------------------------------------------
+
+
+def test_the_heads_are_trained_and_reported(data: RgbdFolder, tmp_path: Path) -> None:
+    config = replace(RUN, epochs=6, ema_decay=0.0, entropy_weight=0.3, scale_weight=0.1)
+    before = new_model()
+    rows = run(data, tmp_path, config)
+    weights = {name.removesuffix("_weight"): w for name, w in config.to_dict().items() if name.endswith("_weight")}
+    del weights["edge"]
+    for row in rows:
+        assert row["loss"] == pytest.approx(sum(weight * row[name] for name, weight in weights.items()), rel=1e-4)
+    assert rows[-1]["entropy"] < rows[0]["entropy"]
+    trained = DepthUNet.from_pretrained(tmp_path / BEST)
+    assert not torch.equal(trained.scale[-1].bias, before.scale[-1].bias)
+    with (tmp_path / "history.csv").open() as file:
+        assert {"entropy", "scale", "cross_entropy"} <= set(next(csv.reader(file)))
+    # The column of the paper stays the error of depth, not of the head.
+    alone = run(data, tmp_path / "alone", replace(RUN, epochs=1, entropy_weight=0.0, scale_weight=0.0))
+    assert "entropy" not in alone[0] and alone[0]["cross_entropy"] > 0
+
+
+@pytest.mark.parametrize("name", ["depth_bins", "uncertainty"])
+def test_a_network_without_a_head_has_no_term_for_it(data: RgbdFolder, tmp_path: Path, name: str) -> None:
+    model = new_model(config=replace(MODEL, **{name: 0}))
+    rows = fit(model, Part(data, range(6)), Part(data, range(6, 8)), ONE_EPOCH, tmp_path)
+    assert ("entropy" in rows[0], "scale" in rows[0]) == (name != "depth_bins", name != "uncertainty")
+
+
+def test_an_older_model_gets_the_head_and_a_calibrated_one_keeps_its_factor(tmp_path: Path) -> None:
+    old = new_model(config=replace(MODEL, uncertainty=0.0))
+    old.save_pretrained(tmp_path / "old")
+    replace_config = replace(MODEL, uncertainty=0.7, photo_error=0.05)
+    DepthUNet(replace_config).save_pretrained(tmp_path / "calibrated")
+    base = ["--data", "rgbd:x", "--output", "y"]
+
+    def begun(name: str, *options: str) -> DepthUNetConfig:
+        return model_to_train(parse([*base, "--model", str(tmp_path / name), *options])).config
+
+    assert begun("old").uncertainty == 0
+    assert begun("old", "--uncertainty").uncertainty == DepthUNetConfig().uncertainty
+    assert begun("calibrated") == begun("calibrated", "--uncertainty") == replace_config
+    assert begun("calibrated", "--no-uncertainty").uncertainty == 0
+    new = model_to_train(parse([*base, *TINY_NETWORK, "--no-uncertainty"]))
+    assert not new.predicts_uncertainty and model_to_train(parse([*base, *TINY_NETWORK])).predicts_uncertainty

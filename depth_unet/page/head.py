@@ -1,0 +1,60 @@
+"""The head of the page's HTML: title, description, icon and preview picture, for people, search engines, messengers."""
+
+import html
+import re
+from pathlib import Path
+
+from gradio.route_utils import get_root_url
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FOLDER = Path(__file__).parent
+TITLE = "Depth from one photo"
+DESCRIPTION = "One picture in, the distance of everything in it out: in metres."
+ICON = FOLDER / "icon.svg"
+PICTURES = [Route(f"/{p.name}", lambda _, p=p: FileResponse(p)) for p in (ICON, FOLDER / "preview.jpg")]
+GRADIOS_OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
+
+
+class Head:
+    """ASGI middleware that replaces what gradio writes about itself into the HTML of the page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; all but the one for the page itself are passed on."""
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != f"{scope.get('root_path', '')}/":
+            return await self.app(scope, receive, send)
+        start: Message = {}
+        body = b""
+
+        async def collect(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                whole = with_own_head(body.decode(), get_root_url(Request(scope), "/", scope.get("root_path")))
+                headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+                await send({**start, "headers": [*headers, (b"content-length", str(len(whole.encode())).encode())]})
+                await send({"type": "http.response.body", "body": whole.encode()})
+
+        await self.app(scope, receive, collect)
+
+
+def with_own_head(page: str, address: str) -> str:
+    """HTML of gradio with a head of our own.
+
+    Args:
+        page: as gradio writes it.
+        address: of the page, without a slash at its end; messengers need the preview picture's whole address.
+    """
+    template = (FOLDER / "head.html").read_text("utf-8")
+    own = template.format(title=TITLE, description=DESCRIPTION, address=html.escape(address))
+    # The manifest's address starts with a slash, which leads out of a page below a path.
+    page = GRADIOS_OWN.sub("", page).replace('href="/manifest.json"', 'href="manifest.json"')
+    return page.replace("</head>", own + "</head>", 1)
