@@ -27,6 +27,7 @@ from depth_unet.engines.onnx_export import export, store_in_half
 from depth_unet.files import write_atomically
 from depth_unet.hub import find_files, front_matter
 from depth_unet.model import CONFIG_FILE, DEFAULT_MODEL, DepthUNet
+from depth_unet.page.look import SHOWN_LONGEST
 
 TITLE = "Depth from one photo"
 PAGE = Path(__file__).parent
@@ -85,6 +86,7 @@ def write_site(
         "models": [about for about, _ in chosen],
         "runtime": {"file": WASM, "bytes": len(files[WASM])},
         "webgpu": webgpu,
+        "longest": SHOWN_LONGEST,
         "max_pixels": images.MAX_PIXELS,
         "most_elongated": predictor.MOST_ELONGATED,
         "diagonal_mm": FULL_FRAME_DIAGONAL_MM,
@@ -109,9 +111,7 @@ def write_site(
         del files["README.md"]
     size = sum(map(len, files.values()))
     if size > LARGEST_SITE:
-        raise ValueError(
-            f"the site has {size / 1e6:.1f} MB, at most {LARGEST_SITE / 1e6:.0f} are allowed: give fewer models"
-        )
+        raise ValueError(f"the site has {size / 1e6:.1f} MB, more than {LARGEST_SITE / 1e6:.0f}: give fewer models")
     for path, content in ((Path(output, name), content) for name, content in files.items()):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
@@ -133,8 +133,7 @@ def _model(name: str) -> tuple[dict[str, Any], bytes]:
     about = {"file": f"models/{hashlib.sha256(content).hexdigest()[:12]}.onnx", "bytes": len(content)}
     about["title"] = f"{model.name}, {len(content) / 1e6:.1f} MB{_accuracy(name, model)}"
     about |= {key: getattr(model, key) for key in ("name", "revision", "licence", "enough")}
-    configured = ("input_size", "canonical_focal", "min_depth", "max_depth")
-    return about | {key: getattr(model.config, key) for key in configured}, content
+    return about | model.config.to_dict(), content
 
 
 def _accuracy(name: str, model: DepthUNet | OnnxDepthUNet) -> str:

@@ -30,14 +30,12 @@ pytest.importorskip("onnx", reason="the optional package onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the optional package onnxruntime is not installed")
 
 from depth_unet.engines.onnx import OnnxDepthUNet  # noqa: E402
+from depth_unet.engines.onnx_export import export  # noqa: E402
 from depth_unet.page import static  # noqa: E402
 
 PAGE = Path(static.__file__).parent
 EXAMPLES = PAGE / "examples"
 PATIENCE = 90  # seconds; for a busy machine
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
-ARGUMENTS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 UPRIGHT, LENS, LENGTH, PIXELS, RESOLUTION, UNIT = 274, 0xA405, 0x920A, 0xA002, 0xA20E, 0xA210
 SHORT, LONG, RATIO, SIGNED, FLOAT, DOUBLE, TEXT = 3, 4, 5, 8, 11, 12, 2
 FORMS = {SHORT: "H", LONG: "I", RATIO: "II", SIGNED: "h", FLOAT: "f", DOUBLE: "d", TEXT: "B"}
@@ -58,14 +56,12 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_config: DepthUNetConfig) -> Path:
-    """The folder of a tiny model whose depths differ from place to place."""
+    """The file of a tiny model whose depths differ from place to place, with their uncertainty."""
     torch.manual_seed(1)
     model = DepthUNet(tiny_config).eval()
     with torch.no_grad():
         model.unet.segmentation_head[0].weight *= 10
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    model.save_pretrained(folder)
-    return folder
+    return export(model, tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -111,17 +107,6 @@ def serving(site: Path) -> Iterator[tuple[str, Path]]:
 def server(site: Path) -> Iterator[tuple[str, Path]]:
     with serving(site) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @contextmanager
@@ -182,7 +167,8 @@ def predicted(page: Any, photo: bytes, name: str, model: int = 0) -> dict[str, A
             const made = await ask("predict", {photo: new File([bytes], name), name, model}), reader = new FileReader();
             made.photo.close();
             await new Promise(done => (reader.onload = done, reader.readAsDataURL(new Blob([made.depth]))));
-            return {...made, photo: null, uncertainty: null, depth: reader.result.split(",")[1]};
+            const [depth, doubt] = [reader.result.split(",")[1], made.uncertainty?.[0]];
+            return {...made, photo: null, uncertainty: null, depth, doubt};
         }""",
         [base64.b64encode(photo).decode(), name, model],
     )
@@ -308,6 +294,7 @@ def test_cameras_are_those_of_python(open_page: Any, site: Path, photo: Path, tm
         assert made["photoSize"] == {"width": expected.camera.width, "height": expected.camera.height}, name
         assert camera == pytest.approx(expected.camera[2:], rel=1e-6), name
         assert made["cameraFrom"] == expected.camera_from, name
+        assert made["doubt"] == pytest.approx(float(expected.uncertainty[0, 0]), rel=1e-3), name
         assert difference(made["depth"], expected.depth)[1] < 1e-3, name  # the pixels are turned, too
 
 

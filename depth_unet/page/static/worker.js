@@ -4,11 +4,10 @@
 
 importScripts("runtime/exifr.js", "runtime/ort.js");
 
-const LONGEST = 1280; // pixels along the longer side of what the page shows; the network computes fewer
 const STRIP = 1 << 21; // pixels that are copied out of a photo at once
 const SURFACE_LONGEST = 640; // points along the longer side of a surface
 const STEEPEST = 12; // metres of depth per metre across, as in depth_unet.mesh
-const AT_THE_ENDS = 0.05; // a photo with more of its depths at the ends of the model's range gets a warning
+const UNLIKELY = 0.05; // part of the pixels at the ends of the model's range: more are not in photos like its training
 
 let site = null; // what the command wrote about models, runtime and limits
 let loaded = {}; // the session, and the index of its model
@@ -72,17 +71,19 @@ async function predict({photo, name, focal35mm: given, model: index}, tell) {
   const outputs = await loaded.session.run({images});
   const {depth: {data: network, dims}, uncertainty} = outputs;
   const scale = focal * Math.sqrt(size[1] / width * size[0] / height) / (model.canonical_focal * columns);
-  const shrink = Math.min(1, LONGEST / Math.max(height, width)), shown = [height, width].map(side => Math.max(1, Math.round(side * shrink)));
+  const shrink = Math.min(1, site.longest / Math.max(height, width)), shown = [height, width].map(side => Math.max(1, Math.round(side * shrink)));
   const depth = enlarged(network, dims.slice(2), shown, scale);
   const {canvas} = upright(bitmap, orientation, shown);
-  const ends = network.filter(metres => metres < model.min_depth * 1.05 || metres > model.max_depth / 1.05).length;
+  const part = network.filter(metres => metres < model.min_depth * 1.02 || metres > model.max_depth / 1.02).length / network.length;
   const result = {
     depth, height: shown[0], width: shown[1], name, photoSize: {width, height},
     uncertainty: uncertainty ? enlarged(uncertainty.data, uncertainty.dims.slice(2), shown, 1) : null,
     camera: {fx: focal * shown[1] / width, fy: focal * shown[0] / height, cx: shown[1] / 2, cy: shown[0] / 2},
     cameraFrom: known ? "exif" : "assumed", focal35mm, metresFollowLens: true, calibration: 1,
     model: model.name, revision: model.revision, licence: model.licence,
-    note: ends > AT_THE_ENDS * network.length ? "This photo is unlike those that the model was trained on: do not rely on these metres." : "",
+    photoError: model.photo_error, pixelError: model.pixel_error,
+    note: part > UNLIKELY ? `Doubtful: ${Math.round(100 * part)}% of the pixels are at the ends of what this model can predict. ` +
+      "The photo is unlike those that it was trained on, and the metres may be far off." : "",
     seconds: (performance.now() - started) / 1000,
   };
   for (const output of Object.values(outputs)) output.dispose();
