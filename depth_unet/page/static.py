@@ -95,14 +95,15 @@ def write_site(
     }
     files |= {about["file"]: content for about, content in chosen} | {name: (PAGE / name).read_bytes() for name in OWN}
     files |= {path.name: path.read_bytes() for path in sorted((PAGE / "static").iterdir())}
-    later = {WASM, "sw.js", "README.md", *(about["file"] for about, _ in chosen)}
     values = {
         "html_title": html.escape(title),
         "json_title": json.dumps(title),
         "policy": POLICY,
         "site": json.dumps(settings).replace("<", "\\u003c"),  # a name must not end the element
         "licences": "".join(f"- weights of {about['name']}: {about['licence']}\n" for about, _ in chosen),
-        "first": json.dumps(["./", *sorted(set(files) - later)]),
+        "first": json.dumps(
+            ["./", *sorted(name for name in files if not name.endswith((".wasm", ".onnx", ".md", "sw.js")))]
+        ),
         "version": hashlib.sha256(b"".join([repr((settings, title)).encode(), *files.values()])).hexdigest()[:16],
     }
     for name in ("index.html", "licences.txt", "site.webmanifest", "README.md", "sw.js"):

@@ -68,12 +68,10 @@ async function predict({photo, name, focal35mm: given, model: index}, tell) {
 
   const started = performance.now(), size = networkSize(rows, columns, height, width);
   const images = new ort.Tensor("float32", pixelsOf(bitmap, size, {orientation, isJpeg}, model), [1, 3, ...size]);
-  const outputs = await loaded.session.run({images});
-  const {depth: {data: network, dims}, uncertainty} = outputs;
+  const outputs = await loaded.session.run({images}), {depth: {data: network, dims}, uncertainty} = outputs;
   const scale = focal * Math.sqrt(size[1] / width * size[0] / height) / (model.canonical_focal * columns);
   const shrink = Math.min(1, site.longest / Math.max(height, width)), shown = [height, width].map(side => Math.max(1, Math.round(side * shrink)));
-  const depth = enlarged(network, dims.slice(2), shown, scale);
-  const {canvas} = upright(bitmap, orientation, shown);
+  const depth = enlarged(network, dims.slice(2), shown, scale), {canvas} = upright(bitmap, orientation, shown);
   const part = network.filter(metres => metres < model.min_depth * 1.02 || metres > model.max_depth / 1.02).length / network.length;
   const result = {
     depth, height: shown[0], width: shown[1], name, photoSize: {width, height},
@@ -155,13 +153,12 @@ function pixelsOf(bitmap, [height, width], {orientation, isJpeg}, {enough}) {
   factor *= Math.max(1, least());
   const rows = (top, high) => [upright(bitmap, orientation, natural, top, high).getImageData(0, 0, natural[1], high).data, 4];
   const whole = reduced(rows, natural, [factor, factor]), gaps = [height, width].map((side, axis) => Math.max(1, Math.floor(whole.size[axis] / side / 3)));
-  const small = reduced(top => [whole.data.subarray(3 * whole.size[1] * top), 3], whole.size, gaps);
+  const small = Math.max(...gaps) === 1 ? whole : reduced(top => [whole.data.subarray(3 * whole.size[1] * top), 3], whole.size, gaps);
   const [extentDown, extentAcross] = whole.size.map((side, axis) => side / gaps[axis]);
   const narrow = resampled(small.data, ...small.size, extentAcross, width), made = resampled(narrow, width, small.size[0], extentDown, height);
-  return Float32Array.from({length: made.length}, (_, place) => {
-    const colour = Math.floor(place / (height * width));
-    return made[3 * (place - colour * height * width) + colour] / 255;
-  });
+  const planes = new Float32Array(made.length), area = height * width;
+  for (let place = 0; place < made.length; place++) planes[place % 3 * area + Math.floor(place / 3)] = made[place] / 255;
+  return planes;
 }
 
 // (height, width) of the upright photo.
@@ -191,11 +188,15 @@ function reduced(rows, [height, width], [down, across]) {
       const tall = Math.min(down, high - y);
       sums.fill(0);
       for (let row = 0; row < tall; row++)
-        for (let x = 0, sum = 0; x < width; x += across, sum += 3)
-          for (const end = from + channels * Math.min(across, width - x); from < end; from += channels)
-            sums[sum] += pixels[from], sums[sum + 1] += pixels[from + 1], sums[sum + 2] += pixels[from + 2];
-      for (let sum = 0; sum < sums.length; sum++)
-        data[to++] = sums[sum] / (tall * Math.min(across, width - across * Math.floor(sum / 3)));
+        for (let column = 0; column < size[1]; column++) {
+          let red = 0, green = 0, blue = 0, wide = Math.min(across, width - across * column);
+          for (; wide; wide--, from += channels) red += pixels[from], green += pixels[from + 1], blue += pixels[from + 2];
+          sums[3 * column] += red, sums[3 * column + 1] += green, sums[3 * column + 2] += blue;
+        }
+      for (let column = 0; column < size[1]; column++) {
+        const part = 1 / (tall * Math.min(across, width - across * column));
+        for (let colour = 3 * column; colour < 3 * column + 3; colour++) data[to++] = sums[colour] * part;
+      }
     }
   }
   return {data, size};
@@ -296,8 +297,7 @@ async function surface({kind, state: {scale, camera, edges}}) {
       materials: [{pbrMetallicRoughness: {baseColorTexture: {index: 0}, metallicFactor: 0}, doubleSided: true, extensions: {KHR_materials_unlit: {}}}],
       extensionsUsed: ["KHR_materials_unlit"],
     }));
-    const head = new TextEncoder().encode(" ".repeat(padding(text.length)));
-    const words = (...numbers) => Uint32Array.from(numbers);
+    const head = " ".repeat(padding(text.length)), words = (...numbers) => Uint32Array.from(numbers);
     return [words(0x46546c67, 2, 28 + text.length + head.length + offset), words(text.length + head.length, 0x4e4f534a), text, head,
       words(offset, 0x004e4942), ...parts.flatMap(part => [part, new Uint8Array(padding(part.byteLength))])];
   }
