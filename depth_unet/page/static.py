@@ -34,6 +34,7 @@ PAGE = Path(__file__).parent
 OWN = ("viewer.js", "scene.js", "viewer.css", "icon.svg")  # the same files as of the page with a server
 MODELS = [name for name in (DEFAULT_MODEL, f"{DEFAULT_MODEL}-nano") if Path(name).is_dir()]
 LARGEST_SITE = 40_000_000  # bytes
+LATER = (".wasm", ".onnx", ".md", "sw.js")  # what browsers keep when it is used
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'"
@@ -94,22 +95,20 @@ def write_site(
         "units_mm": metadata.UNITS_MM,
     }
     files |= {about["file"]: content for about, content in chosen} | {name: (PAGE / name).read_bytes() for name in OWN}
-    files |= {path.name: path.read_bytes() for path in sorted((PAGE / "static").iterdir())}
+    files |= {
+        path.name: path.read_bytes() for path in sorted((PAGE / "static").iterdir()) if space or path.suffix != ".md"
+    }
     values = {
         "html_title": html.escape(title),
         "json_title": json.dumps(title),
         "policy": POLICY,
         "site": json.dumps(settings).replace("<", "\\u003c"),  # a name must not end the element
         "licences": "".join(f"- weights of {about['name']}: {about['licence']}\n" for about, _ in chosen),
-        "first": json.dumps(
-            ["./", *sorted(name for name in files if not name.endswith((".wasm", ".onnx", ".md", "sw.js")))]
-        ),
+        "first": json.dumps(["./", *(name for name in files if not name.endswith(LATER))]),
         "version": hashlib.sha256(b"".join([repr((settings, title)).encode(), *files.values()])).hexdigest()[:16],
     }
-    for name in ("index.html", "licences.txt", "site.webmanifest", "README.md", "sw.js"):
+    for name in files.keys() & {"index.html", "licences.txt", "site.webmanifest", "README.md", "sw.js"}:
         files[name] = string.Template(files[name].decode()).substitute(values).encode()
-    if not space:
-        del files["README.md"]
     size = sum(map(len, files.values()))
     if size > LARGEST_SITE:
         raise ValueError(f"the site has {size / 1e6:.1f} MB, more than {LARGEST_SITE / 1e6:.0f}: give fewer models")
