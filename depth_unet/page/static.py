@@ -94,10 +94,9 @@ def write_site(
         "focal_35mm": metadata.FOCAL_35MM_RANGE,
         "units_mm": metadata.UNITS_MM,
     }
-    files |= {about["file"]: content for about, content in chosen} | {name: (PAGE / name).read_bytes() for name in OWN}
-    files |= {
-        path.name: path.read_bytes() for path in sorted((PAGE / "static").iterdir()) if space or path.suffix != ".md"
-    }
+    files |= {about["file"]: content for about, content in chosen}
+    own = [*(PAGE / name for name in OWN), *sorted((PAGE / "static").iterdir())]
+    files |= {path.name: path.read_bytes() for path in own if space or path.suffix != ".md"}
     values = {
         "html_title": html.escape(title),
         "json_title": json.dumps(title),
