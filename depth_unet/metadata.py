@@ -18,7 +18,7 @@ _EXIF, _ORIENTATION = 0x8769, 274
 _FOCAL_35MM, _FOCAL_LENGTH = 0xA405, 0x920A
 _PIXELS_X, _SENSOR_RESOLUTION_X, _SENSOR_RESOLUTION_UNIT = 0xA002, 0xA20E, 0xA210
 _MAX_SAMPLE_VALUE = 281
-_UNITS_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+UNITS_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 _NUMBERS = {3: "H", 4: "I", 5: "II", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}  # TIFF's types, as of struct
 _XMP_ORIENTATION = re.compile('tiff:Orientation(?:="|>)([1-8])')
 _TIFF_ODD = (*range(269, 273), 282, 283, 285, 296, 297, 305, 306, 315, 316)  # texts and resolutions
@@ -59,7 +59,7 @@ def focal_35mm(image: Image.Image, stored: tuple[int, int], exif: bytes | None =
     length, pixels, resolution = (
         numbers.get(tag, math.nan) for tag in (_FOCAL_LENGTH, _PIXELS_X, _SENSOR_RESOLUTION_X)
     )
-    unit_mm = _UNITS_MM.get(numbers.get(_SENSOR_RESOLUTION_UNIT, 2), math.nan)
+    unit_mm = UNITS_MM.get(numbers.get(_SENSOR_RESOLUTION_UNIT, 2), math.nan)
     with suppress(ZeroDivisionError, OverflowError):  # of tiny or huge numbers
         diagonal_mm = pixels / resolution * unit_mm * math.hypot(1, stored[1] / stored[0])
         found.append(length / diagonal_mm * FULL_FRAME_DIAGONAL_MM)

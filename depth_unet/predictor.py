@@ -12,7 +12,7 @@ from depth_unet.images import ImageSource, Photo, read_photo, shrunk, to_tensor
 from depth_unet.metrics import ALIGNMENTS
 from depth_unet.prediction import IMAGE_LONGEST, Prediction
 
-_MOST_ELONGATED = 3.0  # longer photos are squeezed to this ratio: training shows none beyond it
+MOST_ELONGATED = 3.0  # longer photos are squeezed to this ratio: training shows none beyond it
 
 
 class Predictor:
@@ -63,9 +63,14 @@ class Predictor:
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Input (height, width) for a photo: its aspect ratio, the area of `config.input_size`, multiples of 32."""
         rows, columns = self.config.input_size
-        shape = min(max(width / height, 1 / _MOST_ELONGATED), _MOST_ELONGATED)
+        shape = min(max(width / height, 1 / MOST_ELONGATED), MOST_ELONGATED)
         columns_wanted = math.sqrt(rows * columns * shape)
         return tuple(max(32, 32 * round(side / 32)) for side in (columns_wanted / shape, columns_wanted))
+
+    @property
+    def enough(self) -> tuple[int, int]:
+        """The (height, width) that is enough of a photo, for the network and for `Prediction.image`."""
+        return tuple(max(side, IMAGE_LONGEST // 4) for side in self.config.input_size)
 
     def predict(self, image: ImageSource, camera: Camera | None = None) -> Prediction:
         """Metric depth of one photo.
@@ -136,8 +141,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _predict_chunk(self, images: Sequence[ImageSource], cameras: Sequence[Camera | None]) -> list[Prediction]:
-        enough = tuple(max(side, IMAGE_LONGEST // 4) for side in self.config.input_size)
-        photos = [read_photo(image, enough=enough) for image in images]
+        photos = [read_photo(image, enough=self.enough) for image in images]
         found = [self._camera_of(photo, camera) for photo, camera in zip(photos, cameras, strict=True)]
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, photo in enumerate(photos):
