@@ -4,17 +4,19 @@
 labels them with the teacher (`train.label`), trains a smaller network on these labels (`python -m train`), and compares
 it with the teacher on the last tenth of each source, which neither training nor the choice of the epoch has seen. The
 baseline is the median of the training labels at each pixel. Writes benchmarks/results/distil.json and fills the block
-"distil" of docs/training.md. What is finished in --runs is not done again. Nothing but the pictures of the sources is
-read, so that no true depth can help.
+"distil" of docs/training.md, with the time of each step of the recipe there. What is finished in --runs is not done
+again. Nothing but the pictures of the sources is read, so that no true depth can help.
 """
 
 import argparse
+import csv
 import json
 import statistics
 import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +27,15 @@ from benchmarks.training import FINISHED, train
 from depth_unet import DEFAULT_MODEL, DepthUNet, RgbdFolder, depth_metrics, open_model
 from depth_unet.files import write_atomically, write_json
 from depth_unet.images import SUFFIXES
+from train import evaluate, inspect, prepare
+from train.config import TrainConfig
 from train.documents import fill, markdown_table
 from train.label import LABELS_FILE
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "training.md"
 HELD_BACK = 0.1  # share of each source, at its end
+SAMPLES = 200  # that are inspected
 
 
 def pictures_of(source: Path) -> list[tuple[str, bytes]]:
@@ -60,12 +65,51 @@ def collect(sources: list[Path], output: Path, every: int = 1) -> None:
             write_atomically(folder / name, content)
 
 
-def label(photos: Path, teacher: str, output: Path) -> float:
-    """Run `train.label`, which keeps what is finished; the seconds it took per 1000 photos."""
+def label(photos: Path, teacher: str, output: Path) -> None:
+    """Run `train.label`, which keeps what is finished."""
     command = [sys.executable, "-m", "train.label", str(photos), "--teacher", teacher, "--output", str(output)]
     if subprocess.run(command, check=False).returncode not in (0, 1):  # 1: photos without a label
         raise RuntimeError(f"labelling {photos} failed")
-    return json.loads((output / LABELS_FILE).read_text("utf-8"))["seconds_per_1000_photos"]
+
+
+def timed(place: Path, count: int, main: Callable[[list[str]], int], arguments: list[str]) -> float:
+    """Run a command, unless it was run before; its seconds per 1000 photos.
+
+    Args:
+        place: JSON file with the times of the commands that were run.
+        count: photos that the command reads.
+        main: of the command.
+        arguments: of the command.
+    """
+    known, step = json.loads(place.read_text("utf-8")) if place.exists() else {}, main.__module__
+    if step not in known:
+        began = time.perf_counter()
+        if main(arguments) > 1:  # 1: some photos could not be used
+            raise RuntimeError(f"{step} {' '.join(arguments)} failed")
+        known[step] = 1000 * (time.perf_counter() - began) / count
+        write_json(place, known)
+    return known[step]
+
+
+def epoch_seconds(run: Path) -> float:
+    """Seconds of a training for an epoch of 1000 photos, from the steps that its history records."""
+    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
+        steps = [float(row["step_ms"]) for row in csv.DictReader(file) if row["step_ms"]]
+    return statistics.mean(steps) / TrainConfig().batch_size
+
+
+def recipe_times(runs: Path, photos: int) -> dict[str, float]:
+    """Seconds per 1000 photos of each step of the recipe in docs/training.md, all on the labels for training."""
+    data, seen, kept = f"rgbd:{runs / 'train'}", min(SAMPLES, photos), runs / "seconds.json"
+    look = ["--data", data, "--samples", str(seen), "--output", str(runs / "labels.jpg")]
+    score = ["--data", data, "--model", str(runs / "student" / "best"), "--output", str(runs / "evaluation.json")]
+    return {
+        "train.label": json.loads((runs / "train" / LABELS_FILE).read_text("utf-8"))["seconds_per_1000_photos"],
+        "train.inspect": timed(kept, seen, inspect.main, look),
+        "train.prepare": timed(kept, photos, prepare.main, [data, "--output", str(runs / "prepared")]),
+        "train, each epoch": epoch_seconds(runs / "student"),
+        "train.evaluate": timed(kept, photos, evaluate.main, score),
+    }
 
 
 def median_map(labels: RgbdFolder, size: tuple[int, int]) -> np.ndarray:
@@ -118,13 +162,12 @@ def main(arguments: list[str] | None = None) -> int:
     if not (runs / "photos" / FINISHED).exists():
         collect(options.pictures, runs / "photos", options.every)
         write_atomically(runs / "photos" / FINISHED, b"")
-    seconds = {part: label(runs / "photos" / part, options.teacher, runs / part) for part in ("train", "held")}
+    for part in ("train", "held"):
+        label(runs / "photos" / part, options.teacher, runs / part)
     choices = ["--encoder", options.encoder, "--input-size", options.input_size, "--epochs", str(options.epochs)]
     if options.encoder_weights:
         choices += ["--encoder-weights", options.encoder_weights]
-    began = time.perf_counter()
     train(runs / "student", [f"--data=rgbd:{runs / 'train'}", *choices, "--learning-rate", "2e-3"])
-    trained = time.perf_counter() - began
     labels, held = RgbdFolder(runs / "train"), RgbdFolder(runs / "held")
     student = DepthUNet.from_pretrained(runs / "student" / "best")
     size = tuple(student.config.input_size)
@@ -141,9 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         "input_size": list(size),
         "abs_rel_to_teacher": errors,
         "ratio": errors["student"] / errors["median_map"],
-        "label_seconds_per_1000_photos": seconds["train"],
-        "train_seconds": trained,
-        "train_seconds_per_1000_photos_and_epoch": 1000 * trained / len(labels) / options.epochs,
+        "seconds_per_1000_photos": recipe_times(runs, len(labels)),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.output, result)
@@ -166,11 +207,13 @@ def text(result: dict) -> str:
             ["ratio", f"{result['ratio']:.2f}"],
         ],
     )
+    times = markdown_table(
+        ["step", "seconds per 1,000 photos"],
+        [[f"`{step}`", f"{seconds:.0f}"] for step, seconds in result["seconds_per_1000_photos"].items()],
+    )
     return (
         f"{result['photos']} photos labelled by {result['teacher']} (SHA-256 `{result['teacher_sha256'][:8]}...`), "
-        f"{result['epochs']} epochs, one CPU thread; no true depth was used.\n\n{table}\n\n"
-        f"Per 1,000 photos: {result['label_seconds_per_1000_photos']:.0f} s to label, "
-        f"{result['train_seconds_per_1000_photos_and_epoch']:.0f} s to train one epoch."
+        f"{result['epochs']} epochs, one CPU thread; no true depth was used.\n\n{table}\n\n{times}"
     )
 
 

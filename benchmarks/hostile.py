@@ -22,7 +22,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -194,7 +194,7 @@ def serving(folder: Path) -> Iterator[str]:
     with (folder / "log.txt").open("w") as log:
         server = subprocess.Popen(command, cwd=HERE.parent, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            for _ in range(900):
+            for _ in range(3000):  # the start takes minutes on a busy machine
                 try:
                     urllib.request.urlopen(url + "health", timeout=5).close()
                     break
@@ -207,7 +207,9 @@ def serving(folder: Path) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait(60)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(300)  # as with the start
+            server.kill()
 
 
 def possible(kinds: list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save, save_file
 
 from depth_unet import Camera, DepthUNet, DepthUNetConfig, Prediction, RgbdFolder
 from depth_unet.data.sample import SampleError
+from depth_unet.folders import CLIP_SUFFIXES
 from depth_unet.images import MAX_PIXELS, SUFFIXES, read_photo
 
 TINY = DepthUNetConfig.for_encoder("mobilenet_v2", decoder_channels=[8] * 5, input_size=[64, 96])
@@ -1099,7 +1100,6 @@ def write_clip(path: Path, codec: str, rate: int, count: int, size: tuple[int, i
 
 
 def clips(rng: random.Random, place: Workplace) -> Case:
-    from depth_unet.video import SUFFIXES as CLIP_SUFFIXES
     from depth_unet.video import read_video
 
     suffix = rng.choice(list(CLIPS))

@@ -12,11 +12,14 @@ from PIL.PngImagePlugin import PngImageFile
 from depth_unet.files import written_about
 from depth_unet.images import SUFFIXES
 
-# Containers and raw streams of pictures in motion; a file with another suffix is opened as a photo.
+# Containers and raw streams of pictures in motion. A file with another suffix is opened as a photo, a GIF too.
 CLIP_SUFFIXES = (
     ".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".ogv",
-    ".flv", ".wmv", ".asf", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf", ".obu",
+    ".ogg", ".flv", ".wmv", ".asf", ".mxf", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf",
+    ".obu",
 )  # fmt: skip
+DEPTH_ENDING = "_depth"  # of the names of recorded depth maps
+DEPTH_FOLDERS = ("depth", "depths")
 _NOT_THE_USERS = {"__MACOSX", "@eaDir"}  # what archives of macOS and network storage add
 _RESULTS, _DEPTH_MAPS, _UNREADABLE = "results of this command", "recorded depth maps", "folders that cannot be read"
 
@@ -139,7 +142,7 @@ def _is_depth_map(path: Path, has_photo: bool) -> bool:
     """Whether a file is the recorded depth of a photo: 16-bit grey, and named so or with a photo beside it."""
     if path.suffix.lower() != ".png":
         return False
-    if not (has_photo or path.stem.lower().endswith("_depth") or path.parent.name.lower() in ("depth", "depths")):
+    if not (has_photo or path.stem.lower().endswith(DEPTH_ENDING) or path.parent.name.lower() in DEPTH_FOLDERS):
         return False
     try:
         with PngImageFile(path) as image:

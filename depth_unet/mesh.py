@@ -230,4 +230,4 @@ def _texture(image: Image.Image) -> Image.Image:
     image.thumbnail((TEXTURE_LONGEST, TEXTURE_LONGEST))
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=90)
-    return Image.open(encoded)
+    return Image.open(encoded, formats=["JPEG"])

@@ -24,11 +24,6 @@ from depth_unet.files import finished_or_absent
 from depth_unet.images import MAX_PIXELS
 from depth_unet.prediction import Prediction
 
-SUFFIXES = (
-    ".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".ogv",
-    ".ogg", ".flv", ".wmv", ".asf", ".mxf", ".gif", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265", ".265",
-    ".ivf", ".obu",
-)  # fmt: skip
 # FFmpeg chooses the container by the file's content. Those not listed here can name other files, devices or servers
 # (playlists, picture sequences, session descriptions, scripts), which it would open.
 CONTAINERS = (

@@ -214,6 +214,23 @@ def test_near_is_high_and_holes_are_low(scene: tuple[Image.Image, np.ndarray]):
     assert heights[119, 80] > heights[60, 10]
 
 
+@pytest.mark.parametrize("invert", [False, True])
+def test_a_frame_is_part_of_the_size_and_as_high_as_the_highest_point(
+    scene: tuple[Image.Image, np.ndarray], invert: bool
+):
+    depth = scene[1]
+    options = {"size_mm": 80, "relief_mm": 10, "base_mm": 3}
+    plain, framed = (relief(depth, **options, frame_mm=width, invert=invert) for width in (0, 8))
+    assert framed.is_watertight and framed.is_winding_consistent
+    assert framed.extents[0] == pytest.approx(80) and framed.extents[2] == pytest.approx(13)
+    rim = round(8 * 159 / (80 - 16))
+    heights = framed.vertices[: (120 + 2 * rim) * (160 + 2 * rim), 2].reshape(120 + 2 * rim, -1)
+    inner = plain.vertices[: depth.size, 2].reshape(depth.shape)
+    np.testing.assert_allclose(heights[rim:-rim, rim:-rim], inner, atol=1e-5)
+    assert (heights[:rim] == 13).all() and (heights[:, -rim:] == 13).all()
+    assert (inner[119, 80] > inner[60, 10]) != invert
+
+
 def test_a_flat_wall_is_a_plate():
     solid = relief(np.full((2, 3), 2.0, np.float32))
     assert solid.is_watertight and solid.extents[2] == pytest.approx(2, abs=0.01)
@@ -230,6 +247,9 @@ def test_a_flat_wall_is_a_plate():
         {"smoothing_mm": -1},
         {"smoothing_mm": 101},
         {"smoothing_mm": float("nan")},
+        {"frame_mm": -1},
+        {"frame_mm": 26},
+        {"frame_mm": float("nan")},
     ],
 )
 def test_relief_needs_measures(wrong: dict):

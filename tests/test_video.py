@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from depth_unet import Camera, Prediction
+from depth_unet.folders import CLIP_SUFFIXES
+from depth_unet.images import SUFFIXES
 from depth_unet.video import (
-    SUFFIXES,
     Step,
     VideoReport,
     _Clock,
@@ -544,6 +545,10 @@ def test_a_photo_is_no_clip(kind: str, name: str, tmp_path: Path):
         list(read_video(tmp_path / name))
 
 
+def test_a_suffix_means_a_photo_or_a_clip():
+    assert not set(CLIP_SUFFIXES) & set(SUFFIXES) and ".gif" in SUFFIXES
+
+
 def test_containers_that_people_have(tmp_path: Path):
     kinds = {
         "mp4": "libx264",
@@ -560,7 +565,7 @@ def test_containers_that_people_have(tmp_path: Path):
         "m4v": "mpeg4",
     }
     for suffix, codec in kinds.items():
-        assert f".{suffix}" in SUFFIXES
+        assert f".{suffix}" in CLIP_SUFFIXES
         path = record(
             tmp_path / f"clip.{suffix}",
             even(10, 25),

@@ -25,6 +25,7 @@ from depth_unet.__main__ import find_photos, is_clip
 from depth_unet.data.origin import ORIGIN_FILE, Origin, read_origin
 from depth_unet.engines import add_model_options, open_metric
 from depth_unet.files import UNIT_KEY, png_step, remove_unfinished, write_atomically, write_json, write_png
+from depth_unet.folders import DEPTH_ENDING
 from depth_unet.hub import forbids_commercial_use
 from depth_unet.images import read_photo
 from depth_unet.predictor import Predictor
@@ -54,7 +55,7 @@ class Label(NamedTuple):
     @property
     def depth(self) -> Path:
         """Its depth map, which is written last."""
-        return self.place.with_name(f"{self.place.name}_depth.png")
+        return self.place.with_name(f"{self.place.name}{DEPTH_ENDING}.png")
 
     @property
     def is_done(self) -> bool:
@@ -76,7 +77,7 @@ def find_labels(sources: list[Path], output: Path) -> list[Label]:
     found = [
         Label(photo, place)
         for photo, place in find_photos(sources, output)
-        if not photo.stem.endswith("_depth")
+        if not photo.stem.endswith(DEPTH_ENDING)
         and not is_clip(photo)
         and not any(part.startswith(".") for part in place.relative_to(output).parts)
     ]

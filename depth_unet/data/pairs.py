@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from depth_unet.folders import DEPTH_ENDING, DEPTH_FOLDERS
 from depth_unet.images import SUFFIXES
 
 DEPTH_SUFFIXES = (".png", ".npy", ".npz")
 PICTURE_FOLDERS = ("rgb", "image", "images", "color")
-DEPTH_FOLDERS = ("depth", "depths")
 ASSOCIATIONS = ("associations.txt", "associate.txt", "associated.txt")  # time, file, time, file in each line, as of TUM
 NEAREST_S = 0.020001  # greatest difference of time stamps: that of TUM's associate.py, and rounding
 _TIME = re.compile(r"\d+\.\d+")
@@ -86,7 +86,7 @@ def _usual(names: set[str], is_depth_map: Callable[[str], bool]) -> Iterator[Pai
     for name in sorted(names):
         picture = PurePosixPath(name)
         stem, parent = picture.stem, picture.parent
-        if picture.suffix.lower() not in SUFFIXES or stem.lower().endswith("_depth"):
+        if picture.suffix.lower() not in SUFFIXES or stem.lower().endswith(DEPTH_ENDING):
             continue
         arrays = present(picture.with_suffix(".npy"), picture.with_suffix(".npz"))
         if arrays and picture.suffix.lower() == ".png":
@@ -94,10 +94,10 @@ def _usual(names: set[str], is_depth_map: Callable[[str], bool]) -> Iterator[Pai
             has_pictures = any(above / each in folders for each in PICTURE_FOLDERS)
             if (has_pictures and parent.name.lower() in DEPTH_FOLDERS) or is_depth_map(name):
                 continue  # the depth once more, or coloured
-        places = [parent / f"{stem}_depth", parent / stem]
+        places = [parent / f"{stem}{DEPTH_ENDING}", parent / stem]
         if parent.name.lower() in PICTURE_FOLDERS:
             beside = [parent.parent / folder for folder in DEPTH_FOLDERS]
-            places += [place / f"{stem}{end}" for place in beside for end in ("", "_depth")]
+            places += [place / f"{stem}{end}" for place in beside for end in ("", DEPTH_ENDING)]
         found = present(*(place.with_name(place.name + suffix) for place in places for suffix in DEPTH_SUFFIXES))
         found = [other for other in found if other != name]
         if found:

@@ -32,19 +32,23 @@ INDEX_FILE = f"{WEIGHTS_FILE}.index.json"  # of weights in several files
 FOCAL_OF_DATA = {
     "nyu": DEFAULT_FOCAL,  # Kinect, 518.86 / 640: toolbox of NYU Depth V2 (Silberman et al. 2012)
     "kitti": 721.5377 / 1242,  # P_rect_02 of its calibration files (Geiger et al. 2013)
-    "hypersim": 886.81 / 1024,  # 60 degrees, its documentation (Roberts et al. 2021)
+    "hypersim": 886.81 / 1024,  # fov_x = pi / 3 in _vray_user_params.py of apple/ml-hypersim (Roberts et al. 2021)
     "vkitti": 725.0087 / 1242,  # intrinsic.txt of Virtual KITTI 2 (Cabon et al. 2020)
 }
-# What a repository's model card or paper names as the one data set that metres were learned from. Left out:
-# zoedepth-nyu-kitti (two cameras), and models whose card names no data set.
+# The one data set that metres were learned from, each with the text that states it. Left out: zoedepth-nyu-kitti (two
+# cameras), and models for which no text names one data set.
 TRAINED_ON = {
-    "glpn-nyu": "nyu",  # card of vinvino02/glpn-nyu, "fine-tuned on NYUv2"
-    "glpn-kitti": "kitti",  # card of vinvino02/glpn-kitti
-    "zoedepth-nyu": "nyu",  # card of Intel/zoedepth-nyu; ZoeD-N of Bhat et al. 2023
-    "zoedepth-kitti": "kitti",  # card of Intel/zoedepth-kitti; ZoeD-K of Bhat et al. 2023
-    # Heads on frozen features, trained on NYU or KITTI alone: Oquab et al. 2023, section 7.4, and the cards.
+    # README of vinvino02/GLPDepth: checkpoints for NYU Depth V2 and for KITTI; card of glpn-nyu: "trained on NYUv2".
+    "glpn-nyu": "nyu",
+    "glpn-kitti": "kitti",
+    # convert_zoedepth_to_hf.py of transformers makes them from ZoeD_N and ZoeD_K, the models with a single metric head
+    # of isl-org/ZoeDepth: hubconf.py (ZoeD_N: NYU-Depth-V2) and config_zoedepth_kitti.json (ZoeD_M12_K).
+    "zoedepth-nyu": "nyu",
+    "zoedepth-kitti": "kitti",
+    # Heads on frozen features: README of facebookresearch/dinov2, "Pretrained heads - Depth estimation", columns NYUd
+    # and KITTI; convert_dinov2_depth_to_hf.py of transformers takes the file of each name from there.
     **{f"dpt-dinov2-{size}-{data}": data for size in ("small", "base", "large", "giant") for data in ("nyu", "kitti")},
-    # Cards: "for indoor metric depth estimation using the synthetic Hypersim datasets", outdoor Virtual KITTI.
+    # metric_depth/README of DepthAnything/Depth-Anything-V2: indoor models Hypersim, outdoor models Virtual KITTI 2.
     **{f"depth-anything-v2-metric-indoor-{size}-hf": "hypersim" for size in ("small", "base", "large")},
     **{f"depth-anything-v2-metric-outdoor-{size}-hf": "vkitti" for size in ("small", "base", "large")},
 }

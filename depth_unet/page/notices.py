@@ -26,7 +26,7 @@ def refusals() -> Iterator[None]:
 
 def save_and_warn(prediction: Prediction, path: str | Path) -> None:
     """Save, and report what the file cannot hold."""
-    prediction.save(path)
+    prediction.save(path, warn=False)
     if lost := prediction.lost(Path(path).suffix):
         gr.Warning(f"{Path(path).name}: {lost}")
 

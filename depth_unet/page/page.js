@@ -6,11 +6,11 @@ Object.assign((window.depthPage ??= {}), {
   // Show each new value of gradio's component, and hand the viewer the files that the server writes.
   view(element, props, watch, take) {
     const asked = new URLSearchParams(location.search), number = name => asked.has(name) && Number(asked.get(name)) || null;
-    const wanted = document.querySelector(`[data-example="${CSS.escape(asked.get("example") ?? "")}"]`)?.dataset.example;
-    let look = {near: number("near"), far: number("far")};
+    const look = {near: number("near"), far: number("far")};
     if (asked.get("cmap") in DepthViewer.COLOUR_MAPS) look.cmap = asked.get("cmap");
+    let left = asked.has("example") ? 2 : 1; // results that get the colours of the address: the first one, the example
     const viewer = this.viewer = new DepthViewer(element.firstElementChild, {
-      onChange: state => look ?? this.updateAddress(state, props.value?.example),
+      onChange: state => left <= 0 && this.updateAddress(state, props.value?.example),
       download: (kind, state) => new Promise((resolve, reject) => {
         const ticket = ++this.tickets;
         this.waiting.set(ticket, {resolve, reject});
@@ -18,17 +18,14 @@ Object.assign((window.depthPage ??= {}), {
       }),
     });
     const show = async () => {
-      const value = props.value;
+      const value = props.value, given = left-- > 0 ? look : {};
       if (!value) return viewer.clear();
       const decoded = await DepthViewer.decode(value.depth.url, value.step, value.least, value.ratio);
       if (value !== props.value) return; // another photo meanwhile
-      const first = !wanted || value.example === wanted ? look : null;
-      if (first) look = null;
-      await viewer.show({...value, ...decoded, photo: value.photo.url, look: first ?? {}});
+      await viewer.show({...value, ...decoded, photo: value.photo.url, look: given});
     };
     watch("value", show);
     show();
-    if (wanted) setTimeout(() => document.querySelector(`[data-example="${wanted}"]`).click());
   },
 
   examples(element, choose) {
@@ -36,6 +33,8 @@ Object.assign((window.depthPage ??= {}), {
       const button = target.closest("[data-example]");
       if (button) choose(button.dataset.example);
     });
+    const wanted = CSS.escape(new URLSearchParams(location.search).get("example") ?? "");
+    setTimeout(() => element.querySelector(`[data-example="${wanted}"]`)?.click());
   },
 
   // The server's answer to `take`; without a ticket, to all that wait.

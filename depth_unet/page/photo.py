@@ -33,6 +33,7 @@ def photo_view(visits: Visits) -> None:
         return known, value
 
     first, arrival = result(arrival_of(visits.model), ARRIVAL, None)
+    arrival["example"] = ""  # the address stays as it is, so that a reload computes nothing either
     record = gr.State(None)
     with gr.Row(elem_classes="choose"):
         with gr.Column(elem_id="photo", scale=1, min_width=200):
@@ -66,6 +67,7 @@ def photo_view(visits: Visits) -> None:
 
     def write(known: Record | None, asked: gr.EventData) -> dict[str, Any]:
         ticket = told(asked, "ticket")
+        visits.make_room()
         try:
             return {"ticket": ticket, **take_away(known or first, told(asked, "kind"), told(asked, "state"))}
         except (FileNotFoundError, ValueError) as error:
@@ -74,7 +76,8 @@ def photo_view(visits: Visits) -> None:
     run = {"outputs": [record, viewer, notice], "concurrency_id": "model", "show_progress_on": notice, **PRIVATE}
     # Without preprocessing the file arrives as it was sent.
     taken = source.upload(take_photo, [source, record], preprocess=False, trigger_mode="always_last", **run)
-    taken.success(None, js="() => depthPage.show('#viewer')", **PRIVATE)
+    refused = "document.querySelector('#notice [role=alert]')"
+    taken.success(None, js=f"() => depthPage.show({refused} ? '#notice' : '#viewer')", **PRIVATE)
     examples.choose(take_example, record, trigger_mode="always_last", **run)
     remove.click(lambda: (None, None, arrival, ""), None, [source, record, viewer, notice], **QUIET)
     written = viewer.take(write, record, answer, concurrency_id="files", concurrency_limit=2, **QUIET)

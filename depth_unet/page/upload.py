@@ -20,7 +20,7 @@ def upload_script(kept_seconds: float) -> str:
     return f"<script>{values}\n{SCRIPT.read_text('utf-8')}</script>"
 
 
-def upload_controls(page: gr.Blocks, source: gr.Image) -> gr.Button:
+def upload_controls(page: gr.Blocks, source: gr.UploadButton) -> gr.Button:
     """Build the switch for photos in full size, and keep the photo of `source` in its tab across reloads.
 
     Args:
@@ -34,6 +34,7 @@ def upload_controls(page: gr.Blocks, source: gr.Image) -> gr.Button:
         label = f"Send photos in full size, not {SENT_LONGEST:,} pixels"
         gr.Checkbox(label=label, elem_id="full-size", container=False, scale=3)
         remove = gr.Button("Remove photo", size="sm", min_width=120)
-    source.change(None, source, js="file => depthPage.keep(file)", **PRIVATE)
+    source.upload(None, source, js="file => depthPage.keep(file)", **PRIVATE)
+    remove.click(None, js="() => depthPage.keep(null)", **PRIVATE)
     page.load(None, js="() => depthPage.restore()")
     return remove

@@ -180,9 +180,13 @@ window.DepthViewer = (() => {
       element.hidden = true;
       element.innerHTML = template(this.id = `depth-viewer-${++viewers}`);
       this.parts = Object.fromEntries([...element.querySelectorAll("[data-part]")].map(part => [part.dataset.part, part]));
-      this.colours = this.parts.depth.getContext("2d", {willReadFrequently: true}); // on the processor: written, not drawn
-      for (const [name, panel] of this.#panels()) Object.assign(panel, {id: `${this.id}-of-${name}`}).setAttribute("aria-labelledby", `${this.id}-${name}`);
-      for (const input of element.querySelectorAll(`[name="${this.id}-cmap"]`)) input.nextElementSibling.style.background = ramp(input.value);
+      // On the processor: it is written, not drawn.
+      this.colours = this.parts.depth.getContext("2d", {willReadFrequently: true});
+      for (const [name, panel] of this.#panels()) {
+        panel.id = `${this.id}-of-${name}`;
+        panel.setAttribute("aria-labelledby", `${this.id}-${name}`);
+      }
+      for (const input of this.#radios("cmap")) input.nextElementSibling.style.background = ramp(input.value);
       this.#listen();
       this.#fillMenu();
       this.#open("look");
@@ -271,7 +275,9 @@ window.DepthViewer = (() => {
     }
 
     recolour() {
-      const {steps, step, scale, highest} = this.#scene, {near, far} = this.#range(), shown = this.pixels, table = new Uint32Array(highest + 1);
+      const {steps, step, scale, highest} = this.#scene;
+      const {near, far} = this.#range();
+      const shown = this.pixels, table = new Uint32Array(highest + 1);
       const packed = ([red, green, blue]) => (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
       const colours = Uint32Array.from({length: 240}, (_, place) => packed(colour(this.#look.cmap, place / 239)));
       const start = -near / (far - near) * 240, slope = step * scale / (far - near) * 240;
@@ -287,7 +293,7 @@ window.DepthViewer = (() => {
       parts.ramp.style.background = ramp(cmap);
       [parts.near.textContent, parts.far.textContent] = [written(near), written(far)];
       parts.span.textContent = `Colours from ${written(near)} to ${written(far)}.`;
-      for (const input of this.element.querySelectorAll(`[name="${this.id}-cmap"]`)) input.checked = input.value === cmap;
+      for (const input of this.#radios("cmap")) input.checked = input.value === cmap;
       const [low, high] = this.limits = [scene.quantile(0.001) * 0.9, scene.quantile(0.999) * 1.05];
       for (const [part, metres] of [["nearest", near], ["farthest", far]]) {
         parts[part].value = 1000 * (metres - low) / (high - low);
@@ -383,7 +389,8 @@ window.DepthViewer = (() => {
       stroke(new Path2D(`M${x - 11},${y}h7M${x + 4},${y}h7M${x},${y - 11}v7M${x},${y + 4}v7`), 2);
       const magnified = this.#pointers.size && (this.#dragged || this.#pointers.values().next().value.touch);
       if (magnified) {
-        const [radius, zoom] = [62, 4], middle = [clamp(x, radius, width - radius), y > 2.4 * radius ? y - 1.5 * radius : y + 1.5 * radius];
+        const [radius, zoom] = [62, 4];
+        const middle = [clamp(x, radius, width - radius), y > 2.4 * radius ? y - 1.5 * radius : y + 1.5 * radius];
         const reach = [radius / zoom * scene.width / width, radius / zoom * scene.height / height];
         context.save();
         context.beginPath();
@@ -400,7 +407,8 @@ window.DepthViewer = (() => {
       }
       const {value, doubt} = scene.measured(...whole ? [making.kind, making.points] : ["point", [pointed]]);
       const below = y > 60 && !magnified ? [0, -16] : [0, 46];
-      label(Number.isFinite(value) ? written(value, doubt, whole && making.kind === "area" ? "m²" : "m") : "no depth", add([x, y], below), 17);
+      const inWhat = whole && making.kind === "area" ? "m²" : "m";
+      label(Number.isFinite(value) ? written(value, doubt, inWhat) : "no depth", add([x, y], below), 17);
     }
 
     #text({kind, points}) {
@@ -412,7 +420,7 @@ window.DepthViewer = (() => {
       const {list, hint} = this.parts;
       const chosen = this.#measurements.find(({id}) => id === this.#chosen);
       hint.textContent = TOOLS[this.#tool].hint;
-      for (const input of this.element.querySelectorAll(`[name="${this.id}-tool"]`)) input.checked = input.value === this.#tool;
+      for (const input of this.#radios("tool")) input.checked = input.value === this.#tool;
       list.replaceChildren(...this.#measurements.map(made => {
         const name = make("input", {value: made.name, maxLength: 40, ariaLabel: `Name of ${made.name}`});
         const remove = make("button", {type: "button", ariaLabel: `Remove ${made.name}`}, "×");
@@ -447,8 +455,8 @@ window.DepthViewer = (() => {
       context.clearRect(0, 0, width, height);
       context.strokeStyle = context.fillStyle = getComputedStyle(curve).color;
       context.beginPath();
-      depths.forEach((metres, place) =>
-        metres > 0 && context.lineTo(90 + (width - 100) * place / 199, height - 20 - (height - 40) * (metres - low) / Math.max(high - low, 1e-6)));
+      const rise = metres => (height - 40) * (metres - low) / Math.max(high - low, 1e-6);
+      depths.forEach((metres, place) => metres > 0 && context.lineTo(90 + (width - 100) * place / 199, height - 20 - rise(metres)));
       context.stroke();
       context.fillText(written(high), 0, 26);
       context.fillText(written(low), 0, height - 14);
@@ -474,24 +482,28 @@ window.DepthViewer = (() => {
       const made = scene.relief(options), {width, height, pitch} = made;
       [relief.width, relief.height] = [width, height];
       relief.getContext("2d").putImageData(shaded(made), 0, 0);
-      const faces = 2 * (width - 1) * (height - 1) + 6 * (width + height) - 12, megabytes = bytes => (bytes / 1e6).toFixed(1);
+      const faces = 2 * (width - 1) * (height - 1) + 6 * (width + height) - 12;
+      const megabytes = bytes => (bytes / 1e6).toFixed(1);
       const sides = [width - 1, height - 1].map(side => (side * pitch).toFixed(0));
-      size.textContent = `${sides.join(" × ")} × ${options.base_mm + options.relief_mm} mm; about ${megabytes(84 + 50 * faces)} MB as STL, ${
-        megabytes(11 * faces)} MB as 3MF.`;
+      const [asStl, as3mf] = [84 + 50 * faces, 11 * faces].map(megabytes);
+      size.textContent = `${sides.join(" × ")} × ${options.base_mm + options.relief_mm} mm; about ${asStl} MB as STL, ${as3mf} MB as 3MF.`;
     }
 
     drawSpace() {
-      this.#space?.draw(this.element.querySelector(`[name="${this.id}-shape"]:checked`).value === "points");
+      this.#space?.draw([...this.#radios("shape")].find(input => input.checked).value === "points");
     }
 
     // ---- what a person does ----
+    #radios(name) {
+      return this.element.querySelectorAll(`[name="${this.id}-${name}"]`);
+    }
+
     #panels() {
       return [...this.element.querySelectorAll("[data-panel]")].map(panel => [panel.dataset.panel, panel]);
     }
 
     #open(tab) {
       this.#tab = tab;
-      this.colours = this.parts.depth.getContext("2d", {willReadFrequently: true}); // on the processor: written, not drawn
       for (const [name, panel] of this.#panels()) panel.hidden = name !== tab;
       for (const button of this.element.querySelectorAll("[data-tab]")) {
         button.setAttribute("aria-selected", button.dataset.tab === tab);
@@ -523,7 +535,8 @@ window.DepthViewer = (() => {
       return this.#refuse("print", () => {
         const options = {invert: this.element.querySelector("[data-print=invert]").checked};
         for (const [name, [title, , least, most]] of Object.entries(PRINT)) {
-          const text = this.element.querySelector(`[data-print=${name}]`).value, number = text === "" ? null : Number(text);
+          const text = this.element.querySelector(`[data-print=${name}]`).value;
+          const number = text === "" ? null : Number(text);
           if (number === null && !(name === "near" || name === "far") || number < least || number > most)
             throw Error(`${title.replace(/, .*/, "")} must be from ${least} to ${most}.`);
           options[name] = number;
@@ -550,7 +563,8 @@ window.DepthViewer = (() => {
         this.parts.status.textContent = `Point ${this.#pending.length} of ${count} set.`;
         return this.#draw("drawMarks");
       }
-      const id = 1 + Math.max(0, ...this.#measurements.map(made => made.id)), made = {id, kind, name: `${title} ${id}`, points: this.#pending};
+      const id = 1 + Math.max(0, ...this.#measurements.map(made => made.id));
+      const made = {id, kind, name: `${title} ${id}`, points: this.#pending};
       [this.#pending, this.#chosen] = [[], id];
       this.#change([...this.#measurements, made]);
       this.parts.status.textContent = `${made.name}: ${this.#text(made)}`;
@@ -566,7 +580,8 @@ window.DepthViewer = (() => {
 
     #calibrate(sure = false) {
       this.#refuse("calibration", () => {
-        const truth = Number(this.parts.truth.value.trim().replace(",", ".")), made = this.#measurements.find(({id}) => id === this.#chosen);
+        const truth = Number(this.parts.truth.value.trim().replace(",", "."));
+        const made = this.#measurements.find(({id}) => id === this.#chosen);
         const factor = truth / this.#scene.measured(made.kind, made.points).value;
         if (!(truth > 0 && factor > 0 && factor < Infinity)) throw Error("Type the true length in metres, such as 0.297.");
         const [least, most] = PLAUSIBLE, {question} = this.parts;
@@ -615,7 +630,8 @@ window.DepthViewer = (() => {
         if (part === "blend") this.#look.blend = Number(value);
         if (part === "object" && value) parts.truth.value = value;
         if (part === "nearest" || part === "farthest") {
-          const [low, high] = this.limits, metres = low + value / 1000 * (high - low), {near, far} = this.#range(), gap = (high - low) / 100;
+          const [low, high] = this.limits, metres = low + value / 1000 * (high - low);
+          const {near, far} = this.#range(), gap = (high - low) / 100;
           if (part === "nearest") this.#look.near = Math.min(metres, far - gap);
           else this.#look.far = Math.max(metres, near + gap);
         }
@@ -650,7 +666,8 @@ window.DepthViewer = (() => {
         if (event.button) return;
         frame.setPointerCapture(event.pointerId);
         this.#pointers.set(event.pointerId, {x: event.clientX, y: event.clientY, touch: event.pointerType !== "mouse"});
-        const place = this.#cross = this.#pixel(event), size = this.#scene.width / frame.clientWidth * (event.pointerType === "mouse" ? 9 : 22);
+        const place = this.#cross = this.#pixel(event);
+        const size = this.#scene.width / frame.clientWidth * (event.pointerType === "mouse" ? 9 : 22);
         for (const {points, id} of this.#pending.length ? [] : this.#measurements)
           points.forEach((point, index) => {
             if (Math.hypot(...add(point, place, -1)) < size) [this.#dragged, this.#chosen] = [{points, index}, id];
@@ -669,7 +686,8 @@ window.DepthViewer = (() => {
       frame.addEventListener("pointerup", end);
       frame.addEventListener("pointercancel", end);
       frame.addEventListener("keydown", event => {
-        const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key], {width, height} = this.#scene;
+        const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+        const {width, height} = this.#scene;
         if (step) {
           const [x, y] = add(this.#cross, step, event.shiftKey ? 20 : 2);
           this.#cross = [clamp(x, 0, width - 1), clamp(y, 0, height - 1)];
@@ -683,7 +701,9 @@ window.DepthViewer = (() => {
     }
 
     #listenToSpace(canvas) {
-      const pointers = new Map(), spread = () => Math.hypot(...[0, 1].map(axis => [...pointers.values()].map(place => place[axis]).reduce((a, b) => a - b)));
+      const pointers = new Map();
+      const between = axis => [...pointers.values()].map(place => place[axis]).reduce((a, b) => a - b);
+      const spread = () => Math.hypot(between(0), between(1));
       const turn = (yaw, pitch, nearer = 1) => {
         if (!this.#space) return;
         this.#space.yaw += yaw;
@@ -705,7 +725,8 @@ window.DepthViewer = (() => {
       });
       canvas.addEventListener("wheel", event => (event.preventDefault(), turn(0, 0, Math.exp(event.deltaY / 800))), {passive: false});
       canvas.addEventListener("keydown", event => {
-        const steps = {ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1], "+": [0, 0, 0.9], "-": [0, 0, 1.1]};
+        const turns = {ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1]};
+        const steps = {...turns, "+": [0, 0, 0.9], "-": [0, 0, 1.1]};
         if (event.key === "Home") this.#space?.reset();
         else if (!steps[event.key]) return;
         event.preventDefault();
@@ -715,7 +736,8 @@ window.DepthViewer = (() => {
 
     // ---- files ----
     #fillMenu() {
-      const own = ["picture", "csv", "png", "npy", "stl", "zip"], offered = Object.keys(FILES).filter(kind => own.includes(kind) || this.kinds.includes(kind));
+      const possible = ["picture", "csv", "png", "npy", "stl", "zip", ...this.kinds];
+      const offered = Object.keys(FILES).filter(kind => possible.includes(kind));
       const button = (kind, className, ...inside) => {
         const made = make("button", {type: "button", className}, ...inside);
         made.dataset.file = kind;
@@ -752,16 +774,19 @@ window.DepthViewer = (() => {
     #table() {
       const {width, photoSize} = this.#scene, part = photoSize.width / width;
       const rows = this.#measurements.map(({name, kind, points}) => {
-        const {value, doubt} = this.#scene.measured(kind, points), places = points.map(([x, y]) => [x, y].map(side => Math.round((side + 0.5) * part - 0.5)).join(" "));
+        const {value, doubt} = this.#scene.measured(kind, points);
+        const places = points.map(point => point.map(side => Math.round((side + 0.5) * part - 0.5)).join(" "));
         return [name, kind, value.toFixed(4), doubt?.toFixed(4) ?? "", kind === "area" ? "m2" : "m", places.join("; ")];
       });
       const cell = text => `"${String(text).replaceAll('"', '""')}"`;
-      return [["name", "kind", "value", "uncertainty", "unit", "pixels"], ...rows].map(row => row.map(cell).join(",") + "\r\n").join("");
+      const titles = ["name", "kind", "value", "uncertainty", "unit", "pixels"];
+      return [titles, ...rows].map(row => row.map(cell).join(",") + "\r\n").join("");
     }
 
     // The picture as seen, with its marks and a scale.
     #picture() {
-      const seen = this.#seen(), {width, height} = seen, bar = Math.round(0.06 * Math.max(width, height)), {near, far} = this.#range();
+      const seen = this.#seen(), {width, height} = seen;
+      const bar = Math.round(0.06 * Math.max(width, height)), {near, far} = this.#range();
       const canvas = make("canvas", {width, height: height + bar}), context = canvas.getContext("2d");
       context.fillStyle = HALO;
       context.fillRect(0, 0, width, height + bar);
@@ -770,7 +795,8 @@ window.DepthViewer = (() => {
         context.fillStyle = `rgb(${colour(this.#look.cmap, 2 * x / width)})`;
         context.fillRect(width / 4 + x, height + 0.3 * bar, 1, 0.4 * bar);
       }
-      Object.assign(context, {fillStyle: INK, font: `600 ${0.4 * bar}px system-ui, sans-serif`, textBaseline: "middle", textAlign: "right"});
+      Object.assign(context, {fillStyle: INK, font: `600 ${0.4 * bar}px system-ui, sans-serif`});
+      Object.assign(context, {textBaseline: "middle", textAlign: "right"});
       context.fillText(written(near), 0.24 * width, height + bar / 2);
       context.textAlign = "left";
       context.fillText(written(far), 0.76 * width, height + bar / 2);
@@ -781,7 +807,8 @@ window.DepthViewer = (() => {
     async #save(kind) {
       const {progress, files} = this.parts;
       try {
-        const made = [], kinds = kind === "zip" ? [...files.children].map(button => button.dataset.file).filter(other => other !== "zip") : [kind];
+        const made = [], all = [...files.children].map(button => button.dataset.file).filter(other => other !== "zip");
+        const kinds = kind === "zip" ? all : [kind];
         for (const part of kinds) {
           progress.textContent = `Writing ${FILES[part][0].toLowerCase()} …`;
           made.push(await this.#file(part));

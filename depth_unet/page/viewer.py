@@ -1,6 +1,7 @@
 """The viewer on the page: what the browser gets of a depth map, and the files that it asks for."""
 
 import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -201,8 +202,9 @@ def take_away(record: Record, kind: Any, state: Any) -> dict[str, Any]:
     """
     kind, look = chosen(kind, "kind", KINDS), Look.of(state)
     prediction = look.seen(record.prediction)
-    path = record.folder / "taken" / f"{record.stem}{'_depth' if kind in ('png', 'npy') else ''}.{kind}"
-    path.parent.mkdir(exist_ok=True)
+    # A folder of its own: the record of the first result is everybody's.
+    place = Path(tempfile.mkdtemp(dir=record.folder))
+    path = place / f"{record.stem}{'_depth' if kind in ('png', 'npy') else ''}.{kind}"
     options: dict[str, Any] = look.relief if kind in ("stl", "3mf") else {}
     if kind in ("glb", "ply"):
         options = {"image": look.picture(prediction, record.photo), "longest": SURFACE_LONGEST}

@@ -109,3 +109,7 @@ def test_a_student_learns_from_labels_alone(saved: Path, root: Path, tmp_path: P
     errors = result["abs_rel_to_teacher"]
     assert np.isfinite(errors["student"]) and result["ratio"] == errors["student"] / errors["median_map"]
     assert f"{errors['median_map']:.3f}" in card.read_text("utf-8")
+    times, steps = result["seconds_per_1000_photos"], [".label", ".inspect", ".prepare", ", each epoch", ".evaluate"]
+    assert list(times) == [f"train{step}" for step in steps] and min(times.values()) > 0
+    assert all(f"| `{step}` | {seconds:.0f} |" in card.read_text("utf-8") for step, seconds in times.items())
+    assert distil.recipe_times(tmp_path / "runs", 11) == times  # no command runs twice

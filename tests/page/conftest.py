@@ -43,8 +43,8 @@ def opened(browser: "Browser", url: str) -> Iterator["Page"]:
     from playwright.sync_api import expect
 
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    context.set_default_timeout(PATIENCE * 1000)
-    expect.set_options(timeout=PATIENCE * 1000)
+    context.set_default_timeout(PATIENCE * 1000 / 3)
+    expect.set_options(timeout=PATIENCE * 1000 / 3)
     page = context.new_page()
     strangers, errors = [], []
     page.on("request", lambda r: r.url.startswith((url, "blob:", "data:")) or strangers.append(r.url))

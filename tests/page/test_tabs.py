@@ -102,7 +102,7 @@ def test_video(page: "playwright.Page", tmp_path: Path):
     photo, depth = (clip.bounding_box() for clip in clips.all())
     assert photo["x"] == depth["x"] and photo["y"] == depth["y"]  # the scale hangs over at the right
     assert photo["height"] == pytest.approx(depth["height"], abs=1) and photo["width"] < depth["width"]
-    page.get_by_label("From photo to depth").fill("25")
+    page.locator(".between input").fill("25")
     hidden = float(clips.last.evaluate("clip => clip.style.clipPath.match(/([\\d.]+)%/)[1]"))
     assert hidden == pytest.approx(75 * photo["width"] / depth["width"], abs=0.5)
     page.get_by_role("button", name="Play").click()
@@ -153,8 +153,11 @@ def test_a_row_names_what_a_png_cannot_hold():
 
 
 def test_the_endpoints_are_explained_without_an_error(page: "playwright.Page"):
+    page.set_viewport_size({"width": 1000, "height": 900})  # phones get no link to it
     page.get_by_role("button", name="Use via API").click()
-    page.get_by_text("Angle that the photo spans from left to right").first.wait_for()
+    page.get_by_text("Python", exact=True).first.click()
+    text = page.get_by_text("Angle that the photo spans from left to right")
+    text.locator("visible=true").first.wait_for()
     assert page.title() == "Depth from one photo"
 
 

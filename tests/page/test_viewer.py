@@ -3,9 +3,9 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import matplotlib
 import numpy as np
 import pytest
@@ -47,10 +47,8 @@ def of_room(**more: Any) -> Prediction:
 
 
 @pytest.fixture
-def record(tiny_model: DepthUNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    with gr.Blocks() as page:
-        visits = Visits(tiny_model, page)
+def record(tiny_model: DepthUNet, tmp_path: Path) -> Record:
+    visits = Visits(tiny_model, SimpleNamespace(GRADIO_CACHE=str(tmp_path)))
     return visits.keep(of_room(), Image.fromarray(render(CAMERA)[0]), None)
 
 
@@ -93,17 +91,19 @@ def test_numbers_taken_away_have_the_lens_and_the_calibration_of_the_screen(reco
     expected = of_room().with_camera(Camera.from_fov(160, 120, 50)).depth * 1.5
     np.testing.assert_allclose(np.load(answer["file"]["path"]), expected, rtol=1e-6)
     assert answer["file"]["orig_name"] == "my room_depth.npy" and answer["note"] is None
-    # The prediction that is kept stays as it was, and so does the next file.
+    # The prediction that is kept stays as it was, and so does the file: others may see the same photo.
     np.testing.assert_array_equal(np.load(take_away(record, "npy", STATE)["file"]["path"]), of_room().depth)
+    np.testing.assert_allclose(np.load(answer["file"]["path"]), expected, rtol=1e-6)
 
 
 def test_a_surface_has_the_colours_of_the_screen(record: Record):
     for state in ({**STATE, "blend": 1.0}, {**STATE, "blend": 0.0}):
         mesh = trimesh.load(take_away(record, "glb", state)["file"]["path"], force="mesh")
-        seen = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB")).astype(int)
         colours = of_room().colorize("magma", 1.0, 5.0, scale_bar=False)
-        wanted = np.asarray(colours if state["blend"] else record.photo).astype(int)
-        assert np.abs(seen - wanted).mean() < 6
+        wanted, seen = (colours if state["blend"] else record.photo), mesh.visual.material.baseColorTexture
+        # In blocks of 8x8 pixels, as JPEG keeps colours.
+        wanted, seen = (np.asarray(image.convert("RGB").reduce(8)).astype(int) for image in (wanted, seen))
+        assert np.abs(seen - wanted).mean() < 3
 
 
 def test_a_relief_has_the_size_of_the_screen(record: Record):

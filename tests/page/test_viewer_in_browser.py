@@ -45,6 +45,13 @@ SHOW = """async ({photo, depth, uncertainty, ...rest}) => {
 }"""
 
 
+def written(prediction: Prediction, x: int, y: int) -> str:
+    """The distance of a pixel as the page states it."""
+    metres, sigma = prediction.distance(x, y), prediction.distance_uncertainty(x, y)
+    digits = 2 if sigma is None else min(max(-int(np.floor(np.log10(sigma))), 0), 3)
+    return f"{metres:.{digits}f} m" if sigma is None else f"{metres:.{digits}f} ± {sigma:.{digits}f} m"
+
+
 def encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
@@ -312,10 +319,7 @@ def test_as_many_digits_as_the_uncertainty_allows(page: "playwright.Page"):
     show(page, prediction)
     for y in (1, 60, 230):
         page.mouse.move(*place(page, 100, y))
-        sigma, metres = prediction.distance_uncertainty(100, y), prediction.distance(100, y)
-        digits = min(max(-int(np.floor(np.log10(sigma))), 0), 3)
-        written = f"{metres:.{digits}f} ± {sigma:.{digits}f} m"
-        playwright.expect(page.locator("[data-part=distance]")).to_have_text(written)
+        playwright.expect(page.locator("[data-part=distance]")).to_have_text(written(prediction, 100, y))
     click(page, (60, 200), (250, 60))
     points = [(60, 200), (250, 60)]
     assert state(page)["measurements"][0]["doubt"] == pytest.approx(prediction.length_uncertainty(points), rel=0.001)

@@ -43,7 +43,7 @@ def new_model() -> DepthUNet:
 
 def reference(data: RgbdFolder) -> tuple[dict[str, torch.Tensor], list[dict[str, torch.Tensor]], list[dict]]:
     """Final weights, averaged weights after each epoch, and the history."""
-    model, loss_of = new_model().train(), DepthLoss(0.3, 12.0, 1.0, 0.5, 1.0, 1.5, 0.5)
+    model, loss_of = new_model().train(), DepthLoss(0.3, 12.0, 1.0, 0.5, 1.0, 1.5, 0.5, 0.3, 0.1)
     encoder = [p for name, p in model.named_parameters() if name.startswith("unet.encoder.")]
     others = [p for name, p in model.named_parameters() if not name.startswith("unet.encoder.")]
     optimizer = torch.optim.AdamW([{"params": others}, {"params": encoder}], lr=RATE, weight_decay=WEIGHT_DECAY)
@@ -59,7 +59,8 @@ def reference(data: RgbdFolder) -> tuple[dict[str, torch.Tensor], list[dict[str,
             for group, factor in zip(optimizer.param_groups, (1.0, ENCODER_RATE), strict=True):
                 group["lr"] = RATES[number] * factor
             optimizer.zero_grad()
-            loss = loss_of(model(images), depths, valids)
+            depth, bin_logits, log_scale = model(images, details=True)
+            loss = loss_of(depth, depths, valids, bin_logits, log_scale)
             loss.backward()
             norms.append(clip_grad_norm_(model.parameters(), CLIP).item())
             optimizer.step()

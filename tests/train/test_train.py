@@ -279,7 +279,8 @@ def test_history_curves_and_pictures(finished: tuple[Path, list[dict]]) -> None:
 
 
 def test_the_logged_loss_is_the_sum_of_its_terms(finished: tuple[Path, list[dict]]) -> None:
-    weights = {"ssim": RUN.ssim_weight, "mare": RUN.mare_weight, "log": RUN.log_weight, "gradient": RUN.gradient_weight}
+    names = ("ssim", "mare", "log", "gradient", "entropy", "scale")
+    weights = {name: getattr(RUN, f"{name}_weight") for name in names}
     for row in finished[1]:
         assert row["loss"] == pytest.approx(sum(weight * row[name] for name, weight in weights.items()), rel=1e-4)
 
@@ -553,7 +554,7 @@ def test_the_command_line_trains_on_rgbd_and_diode(
     assert ": 8 samples" in printed and ": 2 samples" in printed
     assert DepthUNet.from_pretrained(tmp_path / "more" / BEST).config == replace(best.config, input_size=[64, 96])
     assert main([*again, "--resume", "--max-depth", "20"]) == 2
-    assert "only --input-size and --depth-bins can be given, not ['max_depth']" in capsys.readouterr().err
+    assert "--depth-bins and --uncertainty can be given, not ['max_depth']" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

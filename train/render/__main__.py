@@ -15,7 +15,7 @@ from tqdm import tqdm
 from depth_unet import Camera
 from depth_unet.data.origin import ORIGIN_FILE, TERMS_OF_WEIGHTS, Origin, read_origin
 from depth_unet.files import write_atomically
-from depth_unet.images import SUFFIXES
+from depth_unet.folders import photos_in
 from train.render import catalogue, folder
 from train.render.plan import KINDS
 
@@ -40,30 +40,15 @@ def parser() -> argparse.ArgumentParser:
     add("--views", type=int, default=6, help="frames of each room, at most")
     add("--fov", **angles, help="narrowest and widest field of view across, degrees")
     add("--seed", type=int, default=0, help="the same seed gives the same layout, cameras and depth")
-    add(
-        "--strength",
-        type=float,
-        default=1.0,
-        help="of the photo model: 0 for clean renderings, 1 for phones and a Kinect",
-    )
+    add("--strength", type=float, default=1.0, help="of the photo model: 0 for clean pictures, 1 for those of phones")
     add("--pictures", type=Path, metavar="FOLDER", help="pictures for posters and screens")
-    add(
-        "--pictures-terms",
-        choices=TERMS_OF_WEIGHTS,
-        help="of weights trained on them; else those of FOLDER/origin.json",
-    )
+    add("--pictures-terms", choices=TERMS_OF_WEIGHTS, help="of weights trained on them; else FOLDER/origin.json")
     add("--samples", type=int, default=9, help="rays for each pixel before denoising, at most")
     add("--threads", type=int, default=1, help="threads of each process")
     add("--processes", type=int, default=1, help="processes that share the rooms")
     add("--sheet", type=Path, metavar="FILE", help="also write a JPEG of a frame of each of the first 24 rooms")
-    add(
-        "--examples",
-        nargs="?",
-        type=Path,
-        const=EXAMPLES_FOLDER,
-        metavar="DIR",
-        help="render the page's examples instead",
-    )
+    examples = {"nargs": "?", "type": Path, "const": EXAMPLES_FOLDER, "metavar": "DIR"}
+    add("--examples", **examples, help="render the page's examples instead")
     return of
 
 
@@ -81,7 +66,7 @@ def _pictures(options: argparse.Namespace) -> tuple[list[Path], Origin | None]:
     """Pictures for walls and screens, and their origin."""
     if options.pictures is None:
         return [], None
-    found = sorted(path for path in options.pictures.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found, _ = photos_in(options.pictures)
     if not found:
         raise FileNotFoundError(f"there is no picture in {options.pictures}")
     if options.pictures_terms:
@@ -185,14 +170,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if all went well, 2 if it could not be done, 130 if interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
+    missing = ""
     if importlib.util.find_spec("bpy") is None:
-        print(
-            'error: rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"',
-            file=sys.stderr,
-        )
-        return 2
-    if options.output is None and options.examples is None:
-        print("error: --output DIR is needed", file=sys.stderr)
+        missing = 'rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"'
+    elif options.output is None and options.examples is None:
+        missing = "--output DIR is needed"
+    if missing:
+        print(f"error: {missing}", file=sys.stderr)
         return 2
     command = [sys.executable, "-m", "train.render", *arguments, "--processes", "1"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -80,9 +80,7 @@ class Surfaces(NamedTuple):
         normals = np.cross(stacked[:, 1] - stacked[:, 0], stacked[:, 2] - stacked[:, 0])
         unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         offset = (unit * stacked[:, 0]).sum(1)
-        keys = (
-            np.concatenate([np.round(np.column_stack([unit, offset]) * 10), owner[:, None]], 1).astype(np.int64) + 1000
-        )
+        keys = np.column_stack([np.round(unit * 10), np.round(offset * 10), owner]).astype(np.int64) + 1000
         codes = keys @ np.array([1, 2_053, 4_194_301, 8_589_934_583, 17_592_186_044_399])
         return cls(stacked, normals, owner, np.unique(codes, return_inverse=True)[1].reshape(-1))
 
@@ -140,12 +138,10 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
         return Judged("plane", 9.0)
     things = len(np.unique(surfaces.owners[hit]))
     score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt((planes > 0).sum())
-    score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front") + 0.3 * max(
-        0.0, 1.25 - np.percentile(depth, 95) / median
-    )
+    score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front")
+    score += 0.3 * max(0.0, 1.25 - np.percentile(depth, 95) / median)
     for other in others:
-        same = (view.rotation[:, 2] @ other.rotation[:, 2]) > 0.9 and math.dist(view.eye, other.eye) < 0.6
-        score += 0.6 * same
+        score += 0.6 * (view.rotation[:, 2] @ other.rotation[:, 2] > 0.9 and math.dist(view.eye, other.eye) < 0.6)
     return Judged("", score)
 
 
@@ -191,9 +187,8 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
         elif kind == "bent":
             shelf, reach, highest = height > 1.15, 0.75, 0
             v = -depth / 2 - (between(0.4, 0.9) if shelf else between(0, 0.45))
-            x, y = target.at(
-                between(-0.5, 0.5) * width, v if shelf or rng.random() < 0.75 else between(-0.5, 0.5) * depth
-            )
+            u = between(-0.5, 0.5) * width
+            x, y = target.at(u, v if shelf or rng.random() < 0.75 else between(-0.5, 0.5) * depth)
             aim = target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth)
             middle = target.z + height * (between(0.2, 0.8) if shelf else 1)
             z = middle + (between(0.0, 0.4) if shelf else between(0.3, 0.8))
@@ -231,9 +226,8 @@ def find_views(
     views: list[View] = []
     for _ in range(count):
         kind = rng.choices([*KINDS], [*KINDS.values()])[0]
-        wanted = {"standing": math.exp(rng.gauss(math.log(2.7), 0.33)), "single": rng.uniform(1.0, 2.0)}.get(
-            kind, rng.uniform(0.45, 1.1)
-        )
+        medians = {"standing": math.exp(rng.gauss(math.log(2.7), 0.33)), "single": rng.uniform(1.0, 2.0)}
+        wanted = medians.get(kind, rng.uniform(0.45, 1.1))
         best: tuple[float, View] | None = None
         for attempt in range(60):
             if kind != "standing" and attempt == 40 and best is None:

@@ -154,16 +154,13 @@ def _libraries_catalogue(path: Path) -> list[Model]:
     for row in table.values():
         file = row.get("model", "").lstrip("/")
         small = all(float(row.get(key, 0)) < 48 for key in ("width", "depth", "height"))
-        if (
-            names.get(file, LARGEST) >= (LARGEST_SMALL if small else LARGEST)
-            or not file.endswith(".obj")
-            or "name" not in row
-        ):
+        large = names.get(file, LARGEST) >= (LARGEST_SMALL if small else LARGEST)
+        if large or not file.endswith(".obj") or "name" not in row:
             continue
         size = tuple(float(row[key]) / 100 for key in ("width", "depth", "height"))
         rotation = tuple(float(v) for v in row.get("modelRotation", "").split())
-        creator = row.get("creator", "")
-        models.append(Model(row["name"], row.get("category", ""), size, library, file, creator, rotation))
+        about = row["name"], row.get("category", "")
+        models.append(Model(*about, size, library, file, row.get("creator", ""), rotation))
     return models
 
 
@@ -189,9 +186,8 @@ def _folders_catalogue(path: Path) -> list[Model]:
         role = row.get("role") or ""
         if min(size) <= 0 or not mesh.is_file() or role not in ("", *RULES, *SMALL.values()):
             raise ValueError(f"{table}, line {line}: no such file, a size of 0, or an unknown role {role!r}")
-        models.append(
-            Model(name, row.get("category") or "", size, library, row["file"], row.get("creator") or "", (), role)
-        )
+        category, creator = row.get("category") or "", row.get("creator") or ""
+        models.append(Model(name, category, size, library, row["file"], creator, (), role))
     return models
 
 

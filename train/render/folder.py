@@ -35,9 +35,6 @@ def claimed(output: Path, name: str) -> Iterator[Path | None]:
     operating system, and what it left is deleted by the next one.
     """
     final, aside, lock = output / name, output / f".{name}", FileLock(output / f".{name}.lock")
-    if final.exists():
-        yield None
-        return
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -104,13 +101,8 @@ def write_origin(output: Path, libraries: Iterable[Library], pictures: Origin | 
     if (output / ORIGIN_FILE).is_file():
         earlier = read_origin(output / ORIGIN_FILE)
         asked.append(earlier)
-        terms = (
-            terms
-            if earlier.terms in terms
-            else f"{earlier.terms}; {terms}"
-            if terms not in earlier.terms
-            else earlier.terms
-        )
+        longer = max(earlier.terms, terms, key=len)
+        terms = longer if earlier.terms in longer and terms in longer else f"{earlier.terms}; {terms}"
     origin = Origin("Rooms rendered by depth_unet (python -m train.render)", "", terms, strictest(asked))
     write_json(output / ORIGIN_FILE, origin._asdict())
     return origin
@@ -140,15 +132,13 @@ def contact_sheet(output: Path, path: Path, columns: int = 4, rows: int = 6, wid
     Returns:
         The number of rooms on it.
     """
-    rooms = sorted(room for room in output.iterdir() if (room / ROOM_FILE).is_file() and (room / "000.jpg").is_file())
-    if not rooms:
-        raise FileNotFoundError(f"there is no rendered room in {output}")
-    chosen = rooms[: columns * rows]
-    frames = [sorted(room.glob("*.jpg")) for room in chosen]
+    rooms = [sorted(file.parent.glob("*.jpg")) for file in sorted(output.glob(f"*/{ROOM_FILE}"))]
     pictures = []
-    for number, files in enumerate(frames):
-        with Image.open(files[number % len(files)]) as image:
+    for number, files in enumerate([files for files in rooms if files][: columns * rows]):
+        with Image.open(files[number % len(files)], formats=["JPEG"]) as image:
             pictures.append(image.resize((width, width * image.height // image.width), Image.Resampling.LANCZOS))
+    if not pictures:
+        raise FileNotFoundError(f"there is no rendered room in {output}")
     height = pictures[0].height
     sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height), "white")
     for number, picture in enumerate(pictures):

@@ -6,7 +6,7 @@ import random
 from train.render import things
 from train.render.catalogue import Model
 from train.render.layout import Item, Zone
-from train.render.mesh import CELL, Mesh, Paint
+from train.render.mesh import CELL, Mesh, Paint, shaped
 from train.render.plan import PUBLIC, WET, Light, Room, daylight
 from train.render.things import colour
 
@@ -268,9 +268,8 @@ class _Furnishing:
             if self.likely(0.6):
                 place = sofa.at(0, -depth / 2 - 0.6)
                 self.rug(zone, place, self.between(1.7, 2.6), self.between(1.2, 1.9), sofa.yaw)
-            self.small(
-                self.beside(sofa, "coffee table", self.between(-0.2, 0.2), -depth / 2 - self.between(0.6, 0.9)), 6
-            )
+            u, v = self.between(-0.2, 0.2), -depth / 2 - self.between(0.6, 0.9)
+            self.small(self.beside(sofa, "coffee table", u, v), 6)
             for side in (-1, 1):
                 if self.likely(0.55):
                     role = self.some(["bedside", "floor lamp", "plant", "small table"])
@@ -307,9 +306,8 @@ class _Furnishing:
         if bed.z + 0.15 < bed.height_at(0, -0.1) < 0.85:
             if self.likely(0.75):
                 size = (width * self.between(0.95, 1.15), depth * self.between(0.5, 0.85))
-                self.cloth(
-                    bed, 0, (size[1] - depth) / 2, size, self.between(0.03, 0.08), self.between(0.08, 0.35), 0.05
-                )
+                thick, hang = self.between(0.03, 0.08), self.between(0.08, 0.35)
+                self.cloth(bed, 0, (size[1] - depth) / 2, size, thick, hang, 0.05)
             for _ in range(rng.randrange(1, 5)):
                 u, v = self.between(-0.3, 0.3) * width, self.between(0.25, 0.34) * depth
                 self.cushion(bed, u, v, self.between(0.4, 0.65), 0.7, self.between(0, 0.6))
@@ -374,16 +372,11 @@ class _Furnishing:
         board = self.some([things.WHITE, Paint((0.1, 0.2, 0.15), "plaster1", 1, 0.6)])
         mesh = things.panel(min(self.between(1.8, 3.6), wall.length - 0.6), 1.15, things.METAL, board)
         self.against(Item.of("board", mesh), zone, face, 0.0, gap=0.001, z=0.9, tries=1)
-        wide, deep = (
-            self.style[desk].size[0] + self.between(0.15, 0.6),
-            self.style[desk].size[1] + self.between(0.75, 1.05),
-        )
+        wide, deep, _ = self.style[desk].size
+        wide, deep = wide + self.between(0.15, 0.6), deep + self.between(0.75, 1.05)
         columns, rows = int((wall.length - 1) / wide), int((zone.wall((face + 1) % 4).length - 1.6) / deep)
         for row, column in ((row, column) for row in range(rows) for column in range(columns) if self.likely(0.92)):
-            item, place = (
-                self.make(desk, same=True),
-                wall.at((column + 0.5 - columns / 2) * wide, 1.5 + (row + 0.5) * deep),
-            )
+            item, place = self.make(desk, True), wall.at((column + 0.5 - columns / 2) * wide, 1.5 + (row + 0.5) * deep)
             if item and self.layout.put(item, zone, *place, wall.yaw + self.rng.gauss(0, 0.03)):
                 seats = max(1, int(item.size[0] / 0.65))
                 for seat in range(seats):
@@ -482,7 +475,7 @@ class _Furnishing:
             mesh = things.heap(rng, self.between(0.15, 0.4), self.between(0.04, 0.14), things.fabric(rng))
         else:
             size = (self.between(0.2, 0.4), 0.3, self.some([0.004, self.between(0.05, 0.4)]))
-            mesh = things.filler(rng, name, size)
+            mesh = shaped(things.FILLERS[name])(rng, size)
         return Item.of(name, mesh, z=0.014)  # on a rug or beside it
 
     def hang(self, mesh: Mesh, name: str, zone: Zone, z: float) -> None:

@@ -4,32 +4,22 @@ import colorsys
 import random
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from depth_unet.images import read_photo
 from train.render.mesh import Paint
-from train.render.things import COVERS, PAPERS, PICTURES, Rng, colour
+from train.render.things import COVERS, PAPERS, PICTURES, SIDE, Rng, colour, noise
 
 Noise = Callable[..., np.ndarray]  # (power, stretch) -> (SIDE, SIDE)
-SIDE = 512  # pixels of a texture
 Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
 TILE = 160  # pixels of a tile of the atlas
 HUES = [0.06, 0.08, 0.1, 0.6]
 CLOTH = re.compile(r"(?i)sofa|couch|armchair|bed\b|futon|puff|curtain|chair|towel|cushion|ottoman")
-
-
-def noise(
-    random_values: np.random.Generator, power: float, stretch: tuple[float, float] = (1, 1), side: int = SIDE
-) -> np.ndarray:
-    """Noise that repeats at its borders, with spectrum 1 / f^power, mean 0 and deviation 1; `stretch` along x and y."""
-    f = np.fft.fftfreq(side) * side
-    radius = np.hypot(f[None] * stretch[0], f[:, None] * stretch[1])
-    radius[0, 0] = np.inf
-    field = np.fft.ifft2(np.fft.fft2(random_values.standard_normal((side, side))) * radius**-power).real
-    return field / field.std()
 
 
 def _grain(n: Noise) -> np.ndarray:
@@ -58,9 +48,7 @@ def texture(name: str) -> np.ndarray:
     kind, number = re.fullmatch(r"([a-z]+)(\d+)", name).groups()
     k, values = int(number), np.random.default_rng([int(number), *kind.encode()])
 
-    def n(power: float, stretch: tuple[float, float] = (1, 1)) -> np.ndarray:
-        return noise(values, power, stretch)
-
+    n = partial(noise, values)
     if kind == "print":
         return _as_bytes(_print(values, k))
     if kind == "planks":
@@ -181,8 +169,9 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
 
     def photo() -> np.ndarray:
         if pictures:
-            with Image.open(rng.choice(pictures)) as image:
-                return np.asarray(image.convert("RGB").resize((TILE, TILE)), np.float32) / 255
+            with suppress(ValueError):  # a damaged one is replaced
+                image = read_photo(rng.choice(pictures), enough=(TILE, TILE)).image
+                return np.asarray(image.resize((TILE, TILE)), np.float32) / 255
         return _art(values)
 
     sheet = np.zeros((8 * TILE, 8 * TILE, 3), np.uint8)

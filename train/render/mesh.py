@@ -5,9 +5,9 @@ import math
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
@@ -150,10 +150,6 @@ class Mesh:
         voxels = (np.unique(np.floor(points / CELL).astype(int), axis=0) + 0.5) * CELL
         return Survey(layers, top.reshape(shape), voxels.astype(np.float32))
 
-    def moved(self, scale: float, x: float, y: float, z: float, yaw: float) -> np.ndarray:
-        """The vertices in the room."""
-        return turned(self.vertices * scale, yaw) + (x, y, z)
-
 
 def turned(points: np.ndarray, yaw: float) -> np.ndarray:
     """Rotate points about the vertical axis."""
@@ -186,6 +182,11 @@ class Shape:
         uv = np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
         self.add(np.array(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
 
+    def front(self, across: tuple, heights: tuple, y: float, paint: Paint, tile: tuple = (0, 0, 1, 1)) -> None:
+        """An upright rectangle that faces -y: its left and right, its bottom and top."""
+        (left, right), (low, high) = across, heights
+        self.quad([(left, y, low), (right, y, low), (right, y, high), (left, y, high)], paint, tile)
+
     def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0, tile: Tiles | None = None) -> None:
         """A box on the centre of its base; `tile` is called for the texture of each side."""
         x, y, z = size[0] / 2, size[1] / 2, size[2]
@@ -203,13 +204,25 @@ class Shape:
         a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
         b = a + columns
         faces = np.concatenate([np.stack([a, a + 1, b + 1], 1), np.stack([a, b + 1, b], 1)])
-        v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+        v, u = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : columns * 1j]
         self.add(points.reshape(-1, 3), faces, np.stack([u, v], -1).reshape(-1, 2), paint)
 
     def mesh(self) -> Mesh:
         """All of it."""
         stacked = (np.concatenate(parts) for parts in (self.points, self.faces, self.uv, self.slots))
         return Mesh(*stacked, list(self.paints))
+
+
+def shaped(build: Callable[..., None]) -> Callable[..., Mesh]:
+    """Turn a function that fills a shape, its first argument, into one that returns the mesh of it."""
+
+    @wraps(build)
+    def make(*args: Any, **options: Any) -> Mesh:
+        solid = Shape()
+        build(solid, *args, **options)
+        return solid.mesh()
+
+    return make
 
 
 @lru_cache(maxsize=16)
@@ -301,10 +314,8 @@ PARTS = {  # middle of the base and size of the boxes of primitives, as shares o
 }  # fmt: skip
 
 
-def _primitive(shape: str, size: tuple[float, float, float]) -> Mesh:
+@shaped
+def _primitive(solid: Shape, shape: str, size: tuple[float, float, float]) -> None:
     """A simple piece of furniture made of boxes."""
-    solid = Shape()
     for part in PARTS[shape]:
-        base, sides = np.multiply(part[:3], size), np.multiply(part[3:], size)
-        solid.box(tuple(base), tuple(sides), Paint(skin=-2))
-    return solid.mesh()
+        solid.box(np.multiply(part[:3], size), np.multiply(part[3:], size), Paint(skin=-2))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 
 class Look(NamedTuple):
@@ -14,28 +15,29 @@ class Look(NamedTuple):
     Args:
         brightness: mean of the picture that the exposure aims at, in [0, 1].
         balance: share of the light's colour that white balance removes.
-        tint: gains of red and blue left by it.
+        red, blue: gains left by it.
         vignette: loss of light in the corners.
         black: share of the darkest per cent that is subtracted.
         bloom: light scattered in the lens.
         blur: standard deviation in pixels.
         noise: at mid grey, before the tone curve.
         gamma: of the tone curve.
-        shoulder: compress highlights instead of clipping them.
+        shoulder: compress highlights instead of clipping them: 1 yes, 0 no.
         contrast, saturation, sharpening: of the camera's processing.
         quality: of the JPEG.
     """
 
     brightness: float = 0.45
     balance: float = 0.8
-    tint: tuple[float, float] = (1.0, 1.0)
+    red: float = 1.0
+    blue: float = 1.0
     vignette: float = 0.0
     black: float = 0.0
     bloom: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
     gamma: float = 2.2
-    shoulder: bool = True
+    shoulder: int = 1
     contrast: float = 0.4
     saturation: float = 1.0
     sharpening: float = 0.0
@@ -54,32 +56,21 @@ def draw_look(device: random.Random, rng: random.Random, strength: float = 1.0) 
     full = Look(
         brightness=min(0.6, max(0.28, rng.gauss(0.46, 0.07))),
         balance=device.uniform(0.4, 0.95),
-        tint=(rng.gauss(1.07, 0.07), rng.gauss(0.97, 0.06)),
+        red=rng.gauss(1.07, 0.07),
+        blue=rng.gauss(0.97, 0.06),
         vignette=device.uniform(0, 0.45),
         black=rng.uniform(0.2, 1.0),
         bloom=rng.choice([0, 0.02, 0.05, 0.1]),
         blur=rng.choice([0.4, 0.6, 0.8] if kinect else [0, 0, 0.3, 0.5]),
         noise=rng.choice([0.03, 0.05, 0.08] if kinect else [0.015, 0.03, 0.05, 0.1]),
         gamma=device.uniform(1.85, 2.3),
-        shoulder=device.random() < 0.6,
+        shoulder=int(device.random() < 0.6),
         contrast=device.uniform(0.2, 1.1),
         saturation=device.uniform(0.75, 1.2),
         sharpening=device.uniform(0.2, 1.0) * (0.6 if kinect else 1.0),
         quality=rng.randrange(60, 96),
     )
-
-    def mix(clean: float, real: float) -> float:
-        return clean + strength * (real - clean)
-
-    values = {}
-    for name, clean, real in zip(Look._fields, Look(), full, strict=True):
-        if isinstance(clean, tuple):
-            values[name] = tuple(mix(c, r) for c, r in zip(clean, real, strict=True))
-        elif isinstance(clean, bool):
-            values[name] = real if strength else clean
-        else:
-            values[name] = type(clean)(mix(clean, real))
-    return Look(**values)
+    return Look(*(type(a)(a + strength * (b - a)) for a, b in zip(Look(), full, strict=True)))
 
 
 def is_lit(linear: np.ndarray) -> bool:
@@ -91,16 +82,7 @@ def is_lit(linear: np.ndarray) -> bool:
 
 def blurred(picture: np.ndarray, deviation: float) -> np.ndarray:
     """Gaussian blur of an (H, W, C) picture; its border is repeated."""
-    if deviation < 0.15:
-        return picture
-    reach = max(1, round(3 * deviation))
-    kernel = np.exp(-((np.arange(-reach, reach + 1) / deviation) ** 2) / 2)
-    kernel /= kernel.sum()
-    for axis in (0, 1):
-        pad = [(reach, reach) if k == axis else (0, 0) for k in range(3)]
-        padded, length = np.pad(picture, pad, mode="edge"), picture.shape[axis]
-        picture = sum(weight * padded.take(range(k, k + length), axis) for k, weight in enumerate(kernel))
-    return picture
+    return gaussian_filter(picture, (deviation, deviation, 0), mode="nearest", truncate=3)
 
 
 def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
@@ -117,7 +99,7 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
     random_values = np.random.default_rng(rng.randrange(2**32))
     light = np.maximum(np.nan_to_num(linear.astype(np.float32), posinf=0), 0)
     mean = np.minimum(light, np.percentile(light, 95)).mean((0, 1)) + 1e-6
-    light = light * np.clip((mean.mean() / mean) ** look.balance * (look.tint[0], 1, look.tint[1]), 0.45, 2.2)
+    light = light * np.clip((mean.mean() / mean) ** look.balance * (look.red, 1, look.blue), 0.45, 2.2)
     height, width = light.shape[:2]
     y, x = np.mgrid[:height, :width]
     radius = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / (width**2 + height**2) * 4
@@ -154,7 +136,7 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
 def with_focal_35mm(jpeg: bytes, focal_mm: int) -> bytes:
     """The same JPEG with the lens, as a 35 mm equivalent in whole millimetres, in its EXIF."""
     out = io.BytesIO()
-    with Image.open(io.BytesIO(jpeg)) as image:
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
         exif = image.getexif()
         exif.get_ifd(0x8769)[0xA405] = focal_mm
         image.save(out, "JPEG", quality="keep", exif=exif)

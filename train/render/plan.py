@@ -141,12 +141,9 @@ def _extend(layout: Layout, kind: str, rng: Rng, whole: bool = False) -> None:
     deep = rng.uniform(1.5, 3.2) if whole else rng.uniform(2.4, 5)
     (ax, ay), (bx, by) = (wall.at(middle + offset + k * across / 2, -thick - (k > 0) * deep) for k in (-1, 1))
     new = Zone(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by), kind)
-    for other in layout.zones:
-        if (
-            min(new.x1, other.x1) - max(new.x0, other.x0) > 0.01
-            and min(new.y1, other.y1) - max(new.y0, other.y0) > 0.01
-        ):
-            return
+    shared = [(min(new.x1, z.x1) - max(new.x0, z.x0), min(new.y1, z.y1) - max(new.y0, z.y0)) for z in layout.zones]
+    if any(min(sides) > 0.01 for sides in shared):
+        return
     passage = Opening(middle, width, 0.0, high, "passage", thick)
     zone.openings[side].append(passage)
     new.openings[(side + 2) % 4].append(passage._replace(u=offset, thick=0.0))
@@ -246,7 +243,7 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: 
     for a, b in pairwise(cuts):
         for low, high in pairwise(levels):
             if not is_open((a + b) / 2, (low + high) / 2):
-                solid.quad([(a, 0, low), (b, 0, low), (b, 0, high), (a, 0, high)], paint)
+                solid.front((a, b), (low, high), 0, paint)
         if style.skirting and not is_open((a + b) / 2, style.skirting_height / 2):
             solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, style.skirting_height), style.skirting)
     for h in holes:

@@ -108,14 +108,9 @@ class Studio:
         built, rng = time.process_time(), self._stream(number, "camera")
         fov = draw_lens(rng, *self.settings.fov)
         views = find_views(room, surfaces, cast, self.settings.views, fov, rng)
-        height, width = self.settings.size
-        seconds = {
-            "building": built - begin,
-            "view search": time.process_time() - built,
-            "rendering": 0.0,
-            "developing": 0.0,
-        }
-        return Built(room, surfaces, views, Camera.from_fov(width, height, fov), cast, seconds)
+        seconds = {"building": built - begin, "view search": time.process_time() - built}
+        seconds |= {"rendering": 0.0, "developing": 0.0}
+        return Built(room, surfaces, views, Camera.from_fov(*self.settings.size[::-1], fov), cast, seconds)
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
         """Render the views of the room that was built last; those too near, black or blown out are left out."""

@@ -5,10 +5,11 @@ import random
 
 import numpy as np
 import pytest
+from soundness import problems
 
 from train.render.catalogue import by_role
 from train.render.furnish import furnish
-from train.render.layout import Box, Item, Layout, Zone, overlap, penetrate, problems
+from train.render.layout import Box, Item, Layout, Zone, overlap, penetrate
 from train.render.mesh import Paint, Shape
 from train.render.plan import KINDS, Room, build_shell
 

@@ -97,3 +97,10 @@ def test_atlas_takes_pictures(tmp_path) -> None:
     tile = own[160 + 80, 80]  # of the second row: a picture
     assert plain.shape == own.shape == (1280, 1280, 3) and (abs(tile.astype(int) - (10, 200, 30)) <= 1).all()
     assert (materials.atlas(random.Random(0)) == plain).all()
+
+
+def test_a_damaged_picture_on_a_wall_costs_only_itself(tmp_path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (tmp_path / "script.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n")
+    sheet = materials.atlas(random.Random(0), sorted(tmp_path.iterdir()))
+    assert sheet.std(axis=(0, 1)).min() > 10
