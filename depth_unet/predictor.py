@@ -19,7 +19,7 @@ class Predictor:
     """A depth network that turns photos into `Prediction`s; subclasses implement `run`.
 
     Args:
-        config: the network's input and its camera.
+        config: the network's input and its camera; None for a network of another package, which has its own.
         name: of the model.
         revision: its commit on the hub, or None.
         licence: of the weights, from the front matter of the README.md beside them; "unknown" without one.
@@ -29,7 +29,7 @@ class Predictor:
         predicts_uncertainty: its predictions have an `uncertainty`.
     """
 
-    config: DepthUNetConfig
+    config: DepthUNetConfig | None = None
     name: str
     revision: str | None = None
     licence: str = "unknown"

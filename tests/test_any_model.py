@@ -78,4 +78,4 @@ page = build(open_model({str(models["glpn"])!r}))
 print(*(getattr(block, "value", None) for block in page.blocks.values()), sep="\\n")
 """
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert "Model: glpn; licence of its weights: unknown." in ran.stdout, ran.stderr
+    assert "**Model:** glpn; licence of its weights: unknown." in ran.stdout, ran.stderr

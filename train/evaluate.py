@@ -328,8 +328,8 @@ def measure(model: Predictor, dataset: DepthData, rule: ScoringRule | None = Non
         f"{scored} of {dataset.title} (split {dataset.split}), {dataset.shown}, prediction at full resolution; scoring "
         f"rule {rule or dataset.rule}; mask: {dataset.mask}; mean over frames"
     )
-    means, config = mean_over_frames(frames), model.config
-    quality = Quality.of(pixels, config.photo_error, config.pixel_error) if pixels else None
+    means = mean_over_frames(frames)
+    quality = Quality.of(pixels, model.config.photo_error, model.config.pixel_error) if pixels else None
     return Measured(model.name, model.sha256, dataset.title, protocol, dataset.origins, means, frames, missed, quality)
 
 

@@ -119,6 +119,8 @@ def handed(path: str) -> dict[str, Any]:
 
 def purpose(model: Predictor) -> str:
     """For which photos the metres of a model are meant, one sentence."""
+    if model.config is None:  # of another package, which does not say
+        return f"The model in use is {model.name}."
     least, most = model.config.min_depth, model.config.max_depth
     rooms = " It is made for rooms; outdoors its metres mean little." if most <= 20 else ""
     return f"The model in use predicts distances from {least:g} to {most:g} m.{rooms}"
@@ -130,6 +132,8 @@ def doubt_of(prediction: Prediction, model: Predictor) -> str | None:
     The reason is a mean uncertainty that photos like those of the training do not have (close-ups and drawings have
     it), or a number of pixels at the ends of the model's range, which has no room for their true depth (outdoors).
     """
+    if model.config is None:
+        return None
     doubt, limit = prediction.mean_uncertainty(), model.config.doubtful
     if limit and doubt is not None and doubt > limit:
         return (
