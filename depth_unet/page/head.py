@@ -19,10 +19,15 @@ GRADIOS_OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 
 
 class Head:
-    """ASGI middleware that replaces what gradio writes about itself into the HTML of the page."""
+    """ASGI middleware that replaces what gradio writes about itself into the HTML of the page.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Args:
+        app: answers.
+        root_path: path or URL below which a reverse proxy shows the page; "" without one.
+    """
+
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
+        self.app, self.root_path = app, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; all but the one for the page itself are passed on."""
@@ -38,7 +43,7 @@ class Head:
                 return
             body += message.get("body", b"")
             if not message.get("more_body"):
-                whole = with_own_head(body.decode(), get_root_url(Request(scope), "/", scope.get("root_path")))
+                whole = with_own_head(body.decode(), get_root_url(Request(scope), "/", self.root_path))
                 headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
                 await send({**start, "headers": [*headers, (b"content-length", str(len(whole.encode())).encode())]})
                 await send({"type": "http.response.body", "body": whole.encode()})

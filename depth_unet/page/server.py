@@ -213,7 +213,7 @@ def serve(model: Predictor, options: argparse.Namespace) -> None:
                 share=False,
                 mcp_server=options.mcp,
                 favicon_path=ICON,
-                app_kwargs={"routes": routes, "middleware": [Middleware(Head)]},
+                app_kwargs={"routes": routes, "middleware": [Middleware(Head, root_path=options.root_path)]},
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):

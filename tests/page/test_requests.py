@@ -370,7 +370,7 @@ def test_the_live_view_refuses_what_is_no_frame(asked: Asked, uploaded: dict[str
     wrong += [{**frame, "url": url} for url in ("data:text/html,x", "data:image/", "http://127.0.0.1:1/x", 3, [])]
     wrong += [{"path": uploaded["path"] + "/x"}, {}, [], "x", 3]
     for number, sent in enumerate(wrong):
-        output = outcome(asked, event, [sent], f"camera{number}")
+        output = outcome(asked, event, [sent, None], f"camera{number}")  # the second is the server's own state
         assert is_a_sentence(asked, output.get("error")), (str(sent)[:90], output)
-    assert "error" not in outcome(asked, event, [frame], "camera")
+    assert "error" not in outcome(asked, event, [frame, None], "camera")
     assert "Traceback" not in asked.log()

@@ -111,8 +111,8 @@ def test_a_path_below_a_file_does_not_end_the_deletion(run: Any, photo: Path):
     assert later.exists()
     time.sleep(8)
     assert not later.exists()
-    examples = {path.name for path in (ROOT / "depth_unet" / "page" / "examples").iterdir()}
-    assert {path.name for path in server.left()} == {*examples, "lock"}
+    arrival = {f"living_room_{ending}" for ending in ("depth.npy", "depth.json", "photo.jpg", "view.png")}
+    assert {path.name for path in server.left()} == {*arrival, "lock"}
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="about signals that this system lacks")
@@ -126,8 +126,8 @@ def test_what_a_killed_server_left_is_deleted_and_others_keep_theirs(run: Any, p
     assert [path.exists() for path in paths] == [False, True]
     assert third.end() == 0
     assert paths[1].exists() and "event: complete" in second.call(str(paths[1]))
-    example = next(path for path in second.left() if path.name == "kitchen.jpg")
-    assert httpx.get(f"{second.url}gradio_api/file={example}").status_code == 200
+    arrival = next(path for path in second.left() if path.name == "living_room_view.png")
+    assert httpx.get(f"{second.url}gradio_api/file={arrival}").status_code == 200
     assert second.end() == 0
     assert second.left() == []
 
@@ -335,7 +335,7 @@ def test_the_page_behind_a_proxy(run: Any, photo: Path, tmp_path: Path):
         page.on("response", lambda answer: answer.status >= 400 and failed.append(answer.url))
         page.on("request", lambda asked: asked.url.startswith((url, "blob:", "data:")) or failed.append(asked.url))
         page.goto(url)
-        page.set_input_files("input[type=file] >> nth=0", photo, timeout=60_000)
-        page.locator(".measured, .readout, img[src*='room']").first.wait_for(timeout=60_000)
+        page.set_input_files("#photo input[type=file]", photo, timeout=60_000)
+        page.locator(".dv-about").get_by_text(photo.name).wait_for(timeout=60_000)
         browser.close()
     assert failed == []
