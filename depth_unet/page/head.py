@@ -31,7 +31,9 @@ class Head:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; all but the one for the page itself are passed on."""
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != f"{scope.get('root_path', '')}/":
+        # A proxy may or may not cut off its own path.
+        is_page = scope["type"] == "http" and scope["path"] in ("/", f"{scope.get('root_path', '')}/")
+        if not is_page or scope["method"] != "GET":
             return await self.app(scope, receive, send)
         start: Message = {}
         body = b""
