@@ -329,9 +329,17 @@ def test_the_card_names_the_origins_of_all_data(tiny_config: DepthUNetConfig, tm
 def test_the_shipped_model_can_be_published_as_it_is(recordings: Path, tmp_path: Path):
     card = card_of(Path(DEFAULT_MODEL), tmp_path / "dry", "--data", f"rgbd:{recordings}")
     assert card.data.license_name == "research-only" and "NYU Depth V2" in card.text
-    # Its weights are a mean: no epoch's score is theirs.
+    assert "The weights are those of epoch 2 (bold)" in card.text and "| **2** |" in card.text
+    quoted = card_of(Path(DEFAULT_MODEL), tmp_path / "quoted")
+    assert quoted.data.eval_results[0].metric_value == pytest.approx(0.153, abs=5e-4)
+
+
+def test_a_mean_of_trainings_has_the_score_of_no_epoch(recordings: Path, tmp_path: Path):
+    mean = shutil.copytree(DEFAULT_MODEL, tmp_path / "mean")
+    (mean / "README.md").write_text((mean / "README.md").read_text().replace("averaged: 1", "averaged: 2"))
+    card = card_of(mean, tmp_path / "dry", "--data", f"rgbd:{recordings}")
     assert "no row of it is the score of these weights" in card.text and "| **" not in card.text
-    assert publish.main(["--model", DEFAULT_MODEL, "--repo", "me/mine", "--dry-run", str(tmp_path / "none")]) == 2
+    assert publish.main(["--model", str(mean), "--repo", "me/mine", "--dry-run", str(tmp_path / "none")]) == 2
 
 
 def test_a_score_of_other_weights_is_not_quoted(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
