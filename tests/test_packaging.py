@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Names under which packages are imported, where they differ; timm and starlette are parts of those that they are for.
 PACKAGES = {
+    "gradio_client": "gradio",  # which requires it and is released with it
     "PIL": "pillow",
     "segmentation_models_pytorch": "segmentation-models-pytorch",
     "timm": "segmentation-models-pytorch",
