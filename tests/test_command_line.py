@@ -71,7 +71,10 @@ def test_files_and_folders(run, tiny_model: DepthUNet, photo: Path, folder: Path
     for name in ("room_depth.png", "room_depth.npy"):
         loaded = Prediction.load(output / name)
         np.testing.assert_allclose(loaded.depth, depth, atol=0.00051)
-        assert loaded.about() == expected.about() | {"model": loaded.model, "uncertainty": None} and loaded.name == "room.jpg"
+        assert (
+            loaded.about() == expected.about() | {"model": loaded.model, "uncertainty": None}
+            and loaded.name == "room.jpg"
+        )
     with Image.open(output / "room_color.png") as coloured:
         np.testing.assert_array_equal(np.asarray(coloured.convert("RGB")), np.asarray(expected.colorize()))
     out = capsys.readouterr().out
