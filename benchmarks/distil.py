@@ -9,7 +9,6 @@ again. Nothing but the pictures of the sources is read, so that no true depth ca
 """
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
@@ -28,9 +27,11 @@ from depth_unet import DEFAULT_MODEL, DepthUNet, RgbdFolder, depth_metrics, open
 from depth_unet.files import write_atomically, write_json
 from depth_unet.images import SUFFIXES
 from train import evaluate, inspect, prepare
+from train.card import read_history
 from train.config import TrainConfig
 from train.documents import fill, markdown_table
 from train.label import LABELS_FILE
+from train.run import HISTORY
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "training.md"
@@ -93,8 +94,7 @@ def timed(place: Path, count: int, main: Callable[[list[str]], int], arguments: 
 
 def epoch_seconds(run: Path) -> float:
     """Seconds of a training for an epoch of 1000 photos, from the steps that its history records."""
-    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
-        steps = [float(row["step_ms"]) for row in csv.DictReader(file) if row["step_ms"]]
+    steps = [row["step_ms"] for row in read_history(run / HISTORY) if "step_ms" in row]
     return statistics.mean(steps) / TrainConfig().batch_size
 
 

@@ -8,7 +8,6 @@ benchmarks/results/doubt.json and fills the block "doubt" of benchmarks/README.m
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from depth_unet.engines import add_model_options
 from depth_unet.files import write_json
 from depth_unet.predictor import Predictor
 from train.documents import fill, markdown_table
+from train.evaluate import predict_samples
 
 HERE = Path(__file__).parent
 DRAWN = 60  # pictures of each kind
@@ -55,17 +55,11 @@ def drawing(seed: int) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(0.6))
 
 
-def photos_of(name: str) -> Iterator[tuple[np.ndarray, object]]:
-    """The pictures of a data set with their cameras."""
+def doubts(model: Predictor, name: str) -> list[float]:
+    """The mean uncertainty of each photo of a data set."""
     opened = data.open_data(name, data.split_for(name, "score"))
-    for index in range(len(opened)):
-        sample = opened[index]
-        yield (sample.image * 255).round().byte().permute(1, 2, 0).numpy(), sample.camera
-
-
-def doubts(model: Predictor, photos: Iterable[tuple]) -> list[float]:
-    """The mean uncertainty of each photo."""
-    return [model.predict(image, camera).mean_uncertainty() for image, camera in photos]
+    samples = (opened[index] for index in range(len(opened)))
+    return [prediction.mean_uncertainty() for _, prediction in predict_samples(model, samples)]
 
 
 def area_under_roc(inside: list[float], outside: list[float]) -> float:
@@ -100,13 +94,13 @@ def main(arguments: list[str] | None = None) -> int:
         model = open_model(options.model, device=options.device, dtype=options.dtype)
         if not model.predicts_uncertainty:
             raise ValueError(f"{model.name} predicts no uncertainty")
-        inside = doubts(model, photos_of(options.inside))
-        found = {Path(name.partition(":")[2]).stem: doubts(model, photos_of(name)) for name in options.outside}
+        inside = doubts(model, options.inside)
+        found = {Path(name.partition(":")[2]).stem: doubts(model, name) for name in options.outside}
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for name, draw in (("close textures, drawn", close_texture), ("line drawings, drawn", drawing)):
-        found[name] = doubts(model, ((draw(seed), None) for seed in range(DRAWN)))
+        found[name] = [model.predict(draw(seed)).mean_uncertainty() for seed in range(DRAWN)]
     title = Path(options.inside.partition(":")[2]).stem
     areas = {name: area_under_roc(inside, values) for name, values in found.items()}
     rows = [[title, str(len(inside)), f"{np.median(inside):.3f}", ""]]

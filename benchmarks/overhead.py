@@ -5,24 +5,17 @@ of benchmarks/README.md.
 """
 
 import argparse
-import contextlib
-import itertools
-import json
 import os
-import socket
-import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import torch
 from accelerate import Accelerator
-from gradio_client import Client, handle_file
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -119,78 +112,6 @@ def command_memory(model: str, folder: Path, photos: int) -> int:
     return usage.ru_maxrss * 1024
 
 
-@contextlib.contextmanager
-def served(model: str, folder: Path, threads: int) -> Iterator[tuple[str, int]]:
-    """The page of a model in a process of its own: its address and the number of the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "GRADIO_TEMP_DIR": str(folder)}
-    command = [sys.executable, str(HERE.parent / "app.py"), "--model", model, "--port", str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=environment, **quiet)
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        while process.poll() is None:
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"{url}health").raise_for_status()
-                break
-            time.sleep(0.2)
-        yield url, process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def resident_bytes(process: int) -> int:
-    """Memory of a process (Linux)."""
-    status = Path(f"/proc/{process}/status").read_text("utf-8")
-    return 1024 * int(status.partition("VmRSS:")[2].split()[0])
-
-
-def page_overhead(model: DepthUNet, name: str, folder: Path, options: argparse.Namespace) -> list[tuple[str, float]]:
-    """What `/predict` costs on top of `predict`, and the memory that its requests leave behind."""
-    path, numbers = folder / "640.jpg", itertools.count()
-    with (
-        served(name, folder / "served", options.threads) as (url, process),
-        httpx.Client(base_url=url, timeout=600) as web,
-    ):
-
-        def over_http() -> None:
-            """One more photo: uploaded, predicted, its depth downloaded."""
-            content = path.read_bytes() + str(next(numbers)).encode()  # else an earlier answer would be found
-            (sent,) = web.post("gradio_api/upload", files={"files": ("photo.jpg", content)}).json()
-            data = {"data": [{"path": sent, "meta": {"_type": "gradio.FileData"}}, "npy", None]}
-            event = web.post("gradio_api/call/predict", json=data).json()["event_id"]
-            answer = web.get(f"gradio_api/call/predict/{event}").text
-            _, file = json.loads(answer.partition("event: complete\ndata: ")[2])
-            web.get("gradio_api/file=" + file["path"]).raise_for_status()
-
-        def through_client() -> None:
-            fresh = folder / "fresh.jpg"
-            fresh.write_bytes(path.read_bytes() + str(next(numbers)).encode())
-            client.predict(handle_file(fresh), "npy", api_name="/predict")
-
-        secure = ssl.create_default_context()  # as README has it: not made anew for each request
-        client = Client(url, verbose=False, download_files=folder / "downloads", ssl_verify=secure)
-        actions = {"predict": lambda: model.predict(path), "http": over_http, "client": through_client}
-        seconds = medians(actions, options.rounds)
-        client.close()
-        memory = []
-        for count in (100, options.requests):
-            for _ in range(count):
-                over_http()
-            memory.append(resident_bytes(process))
-    return [
-        ("`/predict` over HTTP, upload and download included / predict, 640x480", seconds["http"] / seconds["predict"]),
-        (
-            "`/predict` through gradio_client minus predict, 640x480, ms",
-            1000 * (seconds["client"] - seconds["predict"]),
-        ),
-        (f"memory of the page's server after {options.requests} more requests / after 100", memory[1] / memory[0]),
-    ]
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -199,7 +120,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--workers", type=int, default=1, help="processes that read training data")
     parser.add_argument("--rounds", type=int, default=15, help="repetitions of each prediction")
-    parser.add_argument("--requests", type=int, default=500, help="to the page's server, for its memory")
     parser.add_argument("--batches", type=int, default=8, help="training steps in a stretch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -213,7 +133,6 @@ def main() -> None:
             rows.append((f"{what} photo (file to metres) / bare network", seconds[what] / seconds["network"]))
         memory = {photos: command_memory(options.model, folder, photos) for photos in (10, 100)}
         rows.append(("peak memory of `python -m depth_unet`, 100 photos / 10 photos", memory[100] / memory[10]))
-        rows += page_overhead(model, options.model, folder, options)
     if options.data:
         steps = training_overhead(model, options.data, options.batches, options.workers)
         rows.append(("training step, real data / one cached batch", steps["real"] / steps["cached"]))

@@ -3,8 +3,8 @@
 `python -m benchmarks.shipped_model --train nyu_train_0.tar nyu_train_1.tar --val nyu_val.tar --encoder-weights
 tf_efficientnet_lite2_timm.safetensors --also rooms_train_0.tar 16 --also ...` trains it small on the training frames of
 NYU Depth V2, goes on larger, then twice with another head; with the average of the two it goes on to rooms and other
-places, learns how sure it is, and is calibrated. The result is in runs/shipped/wide/best. `--begin MODEL` starts with
-the last stage. What was stopped goes on with the same command.
+places, trains the uncertainty head, and calibrates it. The result is in runs/shipped/wide/best. `--begin MODEL` starts
+with the last stage. What was stopped goes on with the same command.
 """
 
 import argparse
@@ -29,8 +29,8 @@ STAGES = {
     "small": f"{BEFORE} --depth-bins 0 --mare-weight 1 --log-weight 0.5 --epochs 40 --validate-every 4",
     "large": f"{BEFORE} {VARIETY} --input-size 256x352 --epochs 14 --validate-every 2 --seed 3",
 }
-# More kinds of scenes, cameras and distances. Half of an epoch stays with NYU, which forgets near scenes alone, and is
-# forgotten with too many others.
+# More kinds of scenes, cameras and distances. Half of the samples are NYU: with NYU alone near scenes get worse, with
+# fewer NYU gets worse.
 WIDE = "--uncertainty --mix 0.3 --colour 0.4 --learning-rate 5e-4 --ema-decay 0.995 --epochs 3 --limit-batches 300"
 NYU_SHARE = 48.0
 HEAD_SEED, WIDE_SEED = 5, 11

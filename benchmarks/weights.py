@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
             for model, each in zip(models, measured, strict=True)
         ]
         rows += rows_of(dataset, measured, second, first=number == 0)
-        results[dataset.name] = {
+        results[dataset.title] = {
             title: _summary(each, part) for title, each, part in zip(titles, measured, second, strict=True)
         }
     times = latencies(dict(zip(titles, models, strict=True)), sets[0], options.latency_photos)
@@ -146,7 +146,6 @@ def _summary(measured: Measured, second: Measured) -> dict[str, Any]:
         "intervals": {align: interval(measured.frames, "abs_rel", align) for align in measured.means},
         "details": detail_means(measured.frames),
         "uncertainty": second.uncertainty.to_dict() if second.uncertainty else None,
-        "frames": [frame._asdict() for frame in measured.frames],
     }
 
 

@@ -218,7 +218,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", type=int, help=f"photos at a time  (default: 1, on a GPU {GPU_BATCH})")
     solid = made.add_argument_group("ply, glb (metres), stl and 3mf (relief to print, millimetres)")
     solid.add_argument("--longest", type=int, help="points along the longer side  (default: 1024, of a relief 400)")
-    solid.add_argument("--max-uncertainty", type=float, help="leave out points that are less sure  (default: keep all)")
+    solid.add_argument(
+        "--max-uncertainty", type=float, help="leave out points of higher uncertainty  (default: keep all)"
+    )
     solid.add_argument("--size-mm", type=float, default=100.0, help="longer side of the relief")
     solid.add_argument("--relief-mm", type=float, help="height above the base  (default: a fifth of the longer side)")
     solid.add_argument("--base-mm", type=float, default=2.0, help="thickness of the base")

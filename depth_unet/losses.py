@@ -347,11 +347,10 @@ class DepthLoss(nn.Module):
         prediction: torch.Tensor,
         target: torch.Tensor,
         valid: torch.Tensor,
-        bin_logits: torch.Tensor | None = None,
-        log_scale: torch.Tensor | None = None,
+        *heads: torch.Tensor | None,
     ) -> torch.Tensor:
-        """The weighted sum, a scalar; see `terms`."""
-        terms = self.terms(prediction, target, valid, bin_logits, log_scale)
+        """The weighted sum, a scalar; the arguments are those of `terms`."""
+        terms = self.terms(prediction, target, valid, *heads)
         return sum(self.weights[name] * value for name, value in terms.items())
 
     def terms(

@@ -191,8 +191,7 @@ class DepthUNet(nn.Module, Predictor):
         """One standard deviation of log depth, from the outputs of `forward`.
 
         The predicted scale, times the root of the effective number of bins (exp of the entropy) where there are bins:
-        together they order pixels better than either alone, since each is too sure where the network knows its
-        training photos by heart.
+        together they order pixels by error better than either alone.
 
         Args:
             details: as `forward` returns them.

@@ -415,10 +415,19 @@ class Prediction:
         path = Path(path)
         depth, about, uncertainty = files.read_depth(path, mmap)
         try:
-            return cls(depth, **_described(about, *depth.shape), uncertainty=uncertainty)
+            return cls.described(depth, about, uncertainty)
         except (TypeError, ValueError, OverflowError) as error:
             reason = str(error)[:300]  # it may repeat a value of any length
             raise ValueError(f"the description of {path.name} cannot be used: {reason}") from error
+
+    @classmethod
+    def described(cls, depth: np.ndarray, about: dict[str, Any], uncertainty: np.ndarray | None = None) -> "Prediction":
+        """The prediction with this depth and uncertainty, and the rest as `about` describes it.
+
+        Raises:
+            TypeError, ValueError, OverflowError: the description makes no sense.
+        """
+        return cls(depth, **_described(about, *depth.shape), uncertainty=uncertainty)
 
     def about(self) -> dict[str, Any]:
         """Everything except the depth, for JSON."""

@@ -49,7 +49,7 @@ class Predictor:
         raise NotImplementedError
 
     def run_with_uncertainty(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """`run`, and how sure the network is.
+        """`run`, with the uncertainty.
 
         Args:
             images: as for `run`.

@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--uncertainty",
         action=argparse.BooleanOptionalAction,
-        help="a head that predicts how sure the depth is  (default: the preset's)",
+        help="a head that predicts the uncertainty of depth  (default: the preset's)",
     )
     network.add_argument("--min-depth", type=float, help="nearest depth, metres  (default: the preset's)")
     network.add_argument("--max-depth", type=float, help="farthest depth, metres  (default: the preset's)")

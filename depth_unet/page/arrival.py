@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from depth_unet.camera import Camera
 from depth_unet.files import encode_png, png_step, write_atomically
 from depth_unet.model import DEFAULT_MODEL, DepthUNet
 from depth_unet.page.viewer import pack, unpack
@@ -22,13 +21,10 @@ def arrival_of(model: Predictor) -> Prediction:
     """The prediction of `ARRIVAL`: the stored one if these weights made it, else computed."""
     with Image.open(STORED, formats=("PNG",)) as image:
         about = json.loads(image.text["depth"])
-        if about.pop("sha256") != model.sha256:
+        if about["sha256"] != model.sha256:
             return model.predict(ARRIVAL)
-        depth, uncertainty = unpack(np.asarray(image), about.pop("step"))
-    names = ("model", "revision", "camera_from", "licence", "metres_follow_lens", "photo_error", "pixel_error")
-    known = {name: about[name] for name in names}
-    camera = Camera.from_dict(about["camera"])
-    return Prediction(depth, camera, name=about["photo"], uncertainty=uncertainty, **known)
+        depth, uncertainty = unpack(np.asarray(image), about["step"])
+    return Prediction.described(depth, about, uncertainty)
 
 
 def main() -> None:

@@ -43,7 +43,8 @@ def video_view(visits: Visits) -> None:
             if not clip:
                 raise ValueError("choose a clip first")
             strength, cmap = number(strength, "the smoothing", 0, 0.95), chosen(cmap, "the colours", COLOUR_MAPS)
-            source, target = visits.received(clip), visits.new_file(f"{visits.received(clip).stem}_depth.mp4")
+            source = visits.received(clip)
+            target = visits.new_file(f"{source.stem}_depth.mp4")
             yield {compared: None, result: gr.DownloadButton(value=None, interactive=False), about: video_note(None)}
             for step in depth_video(visits.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
                 if isinstance(step, VideoReport):

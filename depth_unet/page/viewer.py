@@ -12,7 +12,7 @@ from PIL import Image
 
 from depth_unet.camera import Camera
 from depth_unet.files import MILLIMETRES_MAX, encode_png, png_step, write_atomically
-from depth_unet.page.api import chosen, number, optional
+from depth_unet.page.api import SURFACE_LONGEST, chosen, number, optional
 from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST
 from depth_unet.page.visits import Record
 from depth_unet.prediction import Prediction
@@ -21,7 +21,6 @@ from depth_unet.predictor import Predictor
 FOLDER = Path(__file__).parent
 SCRIPTS, STYLE = ("scene.js", "viewer.js"), "viewer.css"
 KINDS = ("png", "npy", "glb", "ply", "stl", "3mf")  # of files that the server writes; the browser writes the others
-SURFACE_LONGEST = 512  # points along the longer side of .glb and .ply
 # Uncertainties in a byte, 1 to 255: LEAST * RATIO ** (byte - 1), from .001 to 2; 0 is none.
 LEAST, RATIO = 1e-3, 2000 ** (1 / 254)
 MOST_METRES, MOST_SCALE = 1e6, 1e4
@@ -137,7 +136,8 @@ def doubt_of(prediction: Prediction, model: Predictor) -> str | None:
     doubt, limit = prediction.mean_uncertainty(), model.config.doubtful
     if limit and doubt is not None and doubt > limit:
         return (
-            "Doubtful: the model is less sure of this photo than of those like its training. The metres may be far off."
+            "Doubtful: the predicted uncertainty is higher than for photos like those of the training. "
+            "The metres may be far off."
         )
     ratio = 1.0
     if prediction.metres_follow_lens:
