@@ -1,6 +1,7 @@
 """The page as a whole, and its server."""
 
 import argparse
+import inspect
 import logging
 import os
 import shutil
@@ -68,7 +69,7 @@ class Page(gr.Blocks):
         """Refuse what gradio cannot take from a request, and addresses, whose content it would fetch."""
         try:
             traverse(inputs, _refuse_address, is_file_obj_with_meta)
-            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+            return await super().preprocess_data(block_fn, _with_defaults(block_fn, inputs), *args, **kwargs)
         except gr.Error:
             raise
         except Exception as error:  # gradio and pydantic raise anything here, with paths in it
@@ -99,6 +100,15 @@ class Page(gr.Blocks):
                 for value, label in zip(endpoint["returns"], returned, strict=True):
                     value["label"] = label
         return info
+
+
+def _with_defaults(block_fn: Any, inputs: list[Any]) -> list[Any]:
+    """The inputs with the defaults of the last parameters, so that an endpoint can gain some; gradio demands all."""
+    if block_fn.fn is None:
+        return inputs
+    missing = list(inspect.signature(block_fn.fn).parameters.values())[len(inputs) : len(block_fn.inputs)]
+    has_defaults = all(parameter.default is not parameter.empty for parameter in missing)
+    return [*inputs, *(parameter.default for parameter in missing)] if has_defaults else inputs
 
 
 def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:

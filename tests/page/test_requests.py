@@ -374,3 +374,15 @@ def test_the_live_view_refuses_what_is_no_frame(asked: Asked, uploaded: dict[str
         assert is_a_sentence(asked, output.get("error")), (str(sent)[:90], output)
     assert "error" not in outcome(asked, event, [frame, None], "camera")
     assert "Traceback" not in asked.log()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "rest"),
+    [("predict", []), ("predict", ["png"]), ("measure", [[[20, 30]]]), ("solid", []), ("solid", ["stl", 100, None])],
+)
+def test_the_last_values_may_be_left_out(endpoint: str, rest: list, asked: Asked, uploaded: dict[str, Any]):
+    assert asked.answer(endpoint, [uploaded, *rest])[0] == "complete"
+
+
+def test_values_without_a_default_may_not(asked: Asked, uploaded: dict[str, Any]):
+    assert asked.answer("measure", [uploaded])[0] == "error"
