@@ -8,15 +8,10 @@ import argparse
 import functools
 import json
 import os
-import socket
 import ssl
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +21,10 @@ import torch
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from benchmarks.page_server import serving
 from depth_unet import DEFAULT_MODEL, DepthUNet
 from depth_unet.files import write_json
-from train.card import fill
+from train.documents import fill
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -39,23 +35,6 @@ def resident_mib(pid: int) -> float:
     """Memory that a process holds, MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def start(folder: Path) -> tuple[subprocess.Popen, str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": str(folder / "served")}
-    server = subprocess.Popen([sys.executable, str(ROOT / "app.py"), "--port", str(port)], env=environment)
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url + "health", timeout=5).close()
-            return server, url
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    server.kill()
-    raise TimeoutError("app.py did not start")
 
 
 def overhead(url: str, model: DepthUNet, photo: Path, folder: Path, rounds: int) -> dict[str, float]:
@@ -127,8 +106,7 @@ def main() -> None:
         photo = folder / "photo.jpg"
         with Image.open(ROOT / "depth_unet" / "page" / "examples" / "living_room.jpg") as image:
             image.resize((640, 480), Image.Resampling.LANCZOS).save(photo, quality=92)
-        server, url = start(folder)
-        try:
+        with serving(folder) as (url, server):
             timing = overhead(url, model, photo, folder / "downloads", options.rounds)
             client = Client(url, verbose=False, download_files=False, ssl_verify=ssl.create_default_context())
             right = everybody(url, model, folder)
@@ -142,9 +120,6 @@ def main() -> None:
                     memory.append(resident_mib(server.pid))
             memory.append(resident_mib(server.pid))
             client.close()
-        finally:
-            server.terminate()
-            server.wait(60)
     half = len(memory) // 2
     early, late = max(memory[:half]), max(memory[half:])
     results = {

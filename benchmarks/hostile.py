@@ -13,16 +13,12 @@ import os
 import random
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +27,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.hostile_inputs import KINDS, TINY, Case, Workplace
+from benchmarks.page_server import serving
 from depth_unet import DepthUNet
 from depth_unet.data.sample import NoDepthError, SampleError
 from depth_unet.engines.onnx import ForeignModelError
@@ -178,38 +175,8 @@ def workplace(kinds: list[str]) -> Iterator[Workplace]:
         if "requests" not in kinds:
             yield place
             return
-        with serving(folder) as url:
+        with serving(folder, "--model", str(folder / "model")) as (url, _):
             yield place._replace(url=url)
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The page with the model in this folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "-m", "depth_unet.page", "--model", str(folder / "model"), "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": str(folder / "served")}
-    with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, cwd=HERE.parent, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            for _ in range(3000):  # the start takes minutes on a busy machine
-                try:
-                    urllib.request.urlopen(url + "health", timeout=5).close()
-                    break
-                except (urllib.error.URLError, OSError):
-                    if server.poll() is not None:
-                        raise RuntimeError(f"the page did not start: {(folder / 'log.txt').read_text()}") from None
-                    time.sleep(0.2)
-            else:
-                raise TimeoutError("the page did not start")
-            yield url
-        finally:
-            server.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                server.wait(300)  # as with the start
-            server.kill()
 
 
 def possible(kinds: list[str]) -> list[str]:

@@ -3,20 +3,13 @@
 page.jpg (measuring, in README.md), page_arrival.jpg, page_space.jpg, page_print.jpg and page_phone.jpg.
 """
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.page_server import serving
 from depth_unet.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +20,7 @@ TABLE, PICTURE, LAMP = ((0.58, 0.69), (0.905, 0.69)), ((0.49, 0.18), (0.57, 0.34
 
 def main() -> None:
     """Take them all."""
-    with served() as url, sync_playwright() as engine:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as (url, _), sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         wide = opened(browser.new_page(viewport={"width": 1280, "height": 800}), url)
         take(wide, "page_arrival")
@@ -52,27 +45,6 @@ def main() -> None:
         )
         take(opened(phone.new_page(), url), "page_phone")
         browser.close()
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    """`python app.py`, at this address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/"
-    server = subprocess.Popen([sys.executable, str(ROOT / "app.py"), "--port", str(port)], env={**os.environ})
-    try:
-        for _ in range(5 * PATIENCE):
-            try:
-                urllib.request.urlopen(url + "health", timeout=5).close()
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(60)
 
 
 def opened(page: Page, url: str) -> Page:
