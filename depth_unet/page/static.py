@@ -24,6 +24,7 @@ from depth_unet.camera import FULL_FRAME_DIAGONAL_MM
 from depth_unet.engines import open_chosen
 from depth_unet.engines.onnx import OnnxDepthUNet, import_extra
 from depth_unet.engines.onnx_export import export, store_in_half
+from depth_unet.engines.onnx_simplify import simplify
 from depth_unet.files import write_atomically
 from depth_unet.hub import find_files, front_matter
 from depth_unet.model import CONFIG_FILE, DEFAULT_MODEL, DepthUNet
@@ -127,6 +128,7 @@ def _model(name: str) -> tuple[dict[str, Any], bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = export(model, Path(folder) / "model.onnx") if isinstance(model, DepthUNet) else model.path
         graph = import_extra("onnx").load(path)
+    simplify(graph)
     store_in_half(graph)
     content = graph.SerializeToString()
     about = {"file": f"models/{hashlib.sha256(content).hexdigest()[:12]}.onnx", "bytes": len(content)}
