@@ -373,7 +373,12 @@ def test_no_request_after_loading_and_none_elsewhere(
         page.mouse.move(400, 400)
         for title in ("Depth, 16 bit", "Surface", "Picture"):
             save(page, title, tmp_path)
-        assert log.read_text() == before
+        # Browsers ask of their own accord whether the service worker changed; here they do so in any case.
+        page.evaluate("navigator.serviceWorker.getRegistration().then(found => found.update())")
+        requests = [
+            line for line in log.read_text().removeprefix(before).splitlines() if "GET /lab/depth/sw.js " not in line
+        ]
+        assert requests == []
         # What would be sent to another host is refused, in the page and in its worker.
         elsewhere = address.replace("127.0.0.1", "localhost")
         refused = """async address => {
@@ -421,22 +426,28 @@ def test_second_visit_without_network_and_what_is_stored(browser: Any, site: Pat
     context.close()
 
 
-def test_a_newer_site_replaces_the_older(browser: Any, site: Path, runtime: Path, tiny: Path, tmp_path: Path):
+def test_a_newer_site_replaces_the_older(browser: Any, runtime: Path, tiny: Path, photo: Path, tmp_path: Path):
     folder, context = tmp_path / "lab" / "depth", browser.new_context()
     context.set_default_timeout(PATIENCE * 1000)
     static.write_site(folder, [str(tiny)], "Old", runtime)
     with serving(folder) as (address, _):
-        for title in ("Old", "New"):
-            static.write_site(folder, [str(tiny)], title, runtime)
-            page = context.new_page()
-            page.goto(address)
-            wait_for(page, "Ready")
-            page.evaluate("navigator.serviceWorker.getRegistration().then(found => found.update())")
-            page.close()  # the newer service worker takes over once no page uses the older one
-        page = context.new_page()
-        page.goto(address)
-        assert page.title() == "New"
-        assert len(page.evaluate("caches.keys()")) == 1
+        old = context.new_page()
+        old.goto(address)
+        wait_for(old, "Ready")
+        static.write_site(folder, [str(tiny)], "New", runtime)
+        new = context.new_page()
+        new.goto(address)
+        wait_for(new, "Ready")
+        assert new.title() == "New"
+        assert len(new.evaluate("caches.keys()")) == 1
+        choose(old, photo)  # a page of the older site that was open goes on
+        assert old.title() == "Old"
+        old.reload()
+        wait_for(old, "Predicted")
+        assert old.title() == "New"
+    new.reload()  # the newer site is what the browser keeps
+    wait_for(new, "Ready")
+    assert new.title() == "New"
     context.close()
 
 
