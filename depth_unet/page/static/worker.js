@@ -38,7 +38,7 @@ async function load(index, tell) {
   const [weights, wasm] = await Promise.all(files.map(({file, bytes}) => download(file, bytes, count => tell((received += count) / total))));
   if (wasm) ort.env.wasm.wasmBinary = wasm;
   const providers = site.webgpu && await navigator.gpu?.requestAdapter() ? ["webgpu", "wasm"] : ["wasm"];
-  const session = await ort.InferenceSession.create(weights, {executionProviders: providers});
+  const session = await ort.InferenceSession.create(weights, {executionProviders: providers, logSeverityLevel: 3});
   await loaded.session?.release();
   loaded = {session, index};
 }
