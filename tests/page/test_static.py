@@ -499,6 +499,18 @@ def test_an_error_leaves_the_picture_and_the_page_responsive(page: Any, photo: P
     assert longest < 5000
 
 
+def test_a_worker_that_does_not_start_is_reported(browser: Any, server: tuple[str, Path]):
+    context = browser.new_context(service_workers="block")
+    context.set_default_timeout(PATIENCE * 1000)
+    page = context.new_page()
+    page.route("**/worker.js", lambda route: route.abort())
+    page.goto(server[0])
+    page.get_by_role("alert").get_by_text("This browser cannot run the model").wait_for()
+    page.locator("#progress").wait_for(state="hidden")
+    assert page.inner_text("#status") == ""
+    context.close()
+
+
 def test_memory_of_the_tab_is_flat(browser: Any, server: tuple[str, Path]):
     content = io.BytesIO()
     with Image.open(EXAMPLES / "kitchen.jpg") as image:

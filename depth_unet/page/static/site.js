@@ -76,7 +76,7 @@ async function update(registration) {
 async function start() {
   await register();
   worker = new Worker("worker.js");
-  worker.onerror = () => (parts.error.textContent = "This browser cannot run the model. Try a newer one.");
+  worker.onerror = () => busy("", () => Promise.reject(Error("This browser cannot run the model. Try a newer one.")));
   const threads = await ask("start", site);
   await ask("load", Number(parts.model.value));
   return threads > 1 ? `Ready, with ${threads} threads. Choose a photo.` : "Ready. Choose a photo.";
