@@ -183,6 +183,11 @@ def _pad_within_convolutions(graph, onnx) -> None:
             kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "auto_pad")]
             del node.attribute[:]
             node.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
+    remove_unused(graph)
+
+
+def remove_unused(graph) -> None:
+    """Remove the nodes and stored tensors of an ONNX graph from which no output is computed."""
     needed, kept = {output.name for output in graph.output}, []
     for node in reversed(graph.node):
         if needed & set(node.output):
@@ -190,6 +195,9 @@ def _pad_within_convolutions(graph, onnx) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
+    stored = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(stored)
 
 
 def _kept_in_float(graph) -> list[str]:

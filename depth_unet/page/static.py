@@ -24,6 +24,7 @@ from depth_unet.camera import FULL_FRAME_DIAGONAL_MM
 from depth_unet.engines import open_chosen
 from depth_unet.engines.onnx import OnnxDepthUNet, import_extra
 from depth_unet.engines.onnx_export import export, store_in_half
+from depth_unet.engines.onnx_simplify import simplify
 from depth_unet.files import write_atomically
 from depth_unet.hub import find_files, front_matter
 from depth_unet.model import CONFIG_FILE, DEFAULT_MODEL, DepthUNet
@@ -97,14 +98,15 @@ def write_site(
     files |= {about["file"]: content for about, content in chosen}
     own = [*(PAGE / name for name in OWN), *sorted((PAGE / "static").iterdir())]
     files |= {path.name: path.read_bytes() for path in own if space or path.suffix != ".md"}
+    settings["version"] = hashlib.sha256(b"".join([repr((settings, title)).encode(), *files.values()])).hexdigest()[:16]
     values = {
+        "version": settings["version"],
         "html_title": html.escape(title),
         "json_title": json.dumps(title),
         "policy": POLICY,
         "site": json.dumps(settings).replace("<", "\\u003c"),  # a name must not end the element
         "licences": "".join(f"- weights of {about['name']}: {about['licence']}\n" for about, _ in chosen),
         "first": json.dumps(["./", *(name for name in files if not name.endswith(LATER))]),
-        "version": hashlib.sha256(b"".join([repr((settings, title)).encode(), *files.values()])).hexdigest()[:16],
     }
     for name in files.keys() & {"index.html", "licences.txt", "site.webmanifest", "README.md", "sw.js"}:
         files[name] = string.Template(files[name].decode()).substitute(values).encode()
@@ -127,6 +129,7 @@ def _model(name: str) -> tuple[dict[str, Any], bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = export(model, Path(folder) / "model.onnx") if isinstance(model, DepthUNet) else model.path
         graph = import_extra("onnx").load(path)
+    simplify(graph)
     store_in_half(graph)
     content = graph.SerializeToString()
     about = {"file": f"models/{hashlib.sha256(content).hexdigest()[:12]}.onnx", "bytes": len(content)}
@@ -166,9 +169,7 @@ def _runtime_files(folder: str | os.PathLike | None, webgpu: bool) -> dict[str, 
 def _download(folder: str) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise ValueError(
-            f"npm is not installed: run `npm {' '.join(NPM_PACK)}` elsewhere, and give --runtime its folder"
-        )
+        raise ValueError(f"npm is not installed: run `npm {' '.join(NPM_PACK)}` elsewhere; give --runtime its folder")
     run = subprocess.run([npm, *NPM_PACK, "--silent", "--pack-destination", folder], capture_output=True, text=True)
     if run.returncode:
         raise ValueError(f"npm cannot download the runtime: {' '.join(run.stderr.split())[-300:]}")
@@ -176,9 +177,7 @@ def _download(folder: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, or 2 after an error."""
-    parser = argparse.ArgumentParser(
-        "python -m depth_unet.page.static", description="Write a page that needs no server."
-    )
+    parser = argparse.ArgumentParser("python -m depth_unet.page.static", description="Write a page without a server.")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     models = "folder, owner/name on a hub, or .onnx file; may be repeated  (default: the models of this package)"
     parser.add_argument("--model", action="append", help=models)
@@ -186,10 +185,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runtime", type=Path, metavar="DIR", help=f"folder where `npm {' '.join(NPM_PACK)}` was run")
     parser.add_argument("--webgpu", action="store_true", help="experimental: compute on graphics processors, too")
     parser.add_argument("--space", action="store_true", help="also write the README.md of a static Hugging Face Space")
-    given = parser.parse_args(arguments)
+    given = vars(parser.parse_args(arguments))
     try:
-        size = write_site(given.output, given.model or MODELS, given.title, given.runtime, given.webgpu, given.space)
-        print(f"{given.output}: {size / 1e6:.1f} MB; try it with `python -m http.server --directory {given.output}`")
+        size = write_site(models=given.pop("model") or MODELS, **given)
+        folder = given["output"]
+        print(f"{folder}: {size / 1e6:.1f} MB; try it with `python -m http.server --directory {folder}`")
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,31 +1,34 @@
 // The page around the viewer: takes a photo in, has the worker compute, shows the depth. No photo leaves this device.
 "use strict";
-
 const site = JSON.parse(document.getElementById("site").textContent);
 const parts = Object.fromEntries([...document.querySelectorAll("[id]")].map(part => [part.id, part]));
 const viewer = new DepthViewer(parts.viewer, {kinds: ["glb", "ply"], download: (kind, state) => ask("surface", {kind, state})});
 const LARGEST_KEPT = 3e6; // bytes; a larger photo is kept for a reload of the tab as a picture of 1280 pixels
+const NEWER = "reloaded for a newer version"; // in the tab's history
 
+const later = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
+const happens = (target, event) => new Promise(resolve => target.addEventListener(event, resolve, {once: true}));
+
+let worker = null; // computes
 let photo = null; // what is shown: {photo, name}
 let latest = 0; // the number of the newest question; older answers are no longer wanted
 
 // ---- the worker ----
-const waiting = new Map();
-let worker = null;
-
-function ask(task, given) {
-  return new Promise((resolve, reject) => {
-    const id = waiting.size ? Math.max(...waiting.keys()) + 1 : 1;
-    waiting.set(id, {resolve, reject});
-    worker.postMessage({id, task, given});
-  });
+// Post a question with a port of its own for the answer.
+function portOf(target, question) {
+  const {port1, port2} = new MessageChannel();
+  target.postMessage(question, [port2]);
+  port1.start();
+  return port1;
 }
 
-function answered({data: {id, result, error, progress}}) {
-  if (progress !== undefined) return (parts.progress.value = progress);
-  const {resolve, reject} = waiting.get(id);
-  waiting.delete(id);
-  error === undefined ? resolve(result) : reject(Error(error));
+function ask(task, given) {
+  const port = portOf(worker, {task, given});
+  return new Promise((resolve, reject) => (port.onmessage = ({data: {result, error, progress}}) => {
+    if (progress !== undefined) return (parts.progress.value = progress);
+    error === undefined ? resolve(result) : reject(Error(error));
+    port.close();
+  }));
 }
 
 // Run one action at a time, with its name and progress, and its error in one sentence; the picture stays visible.
@@ -35,39 +38,45 @@ async function busy(text, action) {
   parts.status.textContent = text;
   parts.progress.removeAttribute("value");
   parts.progress.hidden = false;
-  let done = "";
-  try {
-    done = await action(() => number === latest) ?? "";
-  } catch (error) {
-    if (number === latest) parts.error.textContent = error.message;
-  }
-  if (number !== latest) return;
-  parts.status.textContent = done;
+  const wanted = () => number === latest;
+  const done = await action(wanted).catch(error => void (wanted() && (parts.error.textContent = error.message)));
+  if (!wanted()) return;
+  parts.status.textContent = done ?? "";
   parts.progress.hidden = true;
 }
 
 // The service worker keeps the files for visits without a network, and adds the headers that forbid other hosts and
 // allow threads. Where there is none, as without HTTPS, the page works without both.
 async function register() {
-  const {serviceWorker} = navigator;
-  if (!serviceWorker) return;
+  const {serviceWorker} = navigator, again = history.state === NEWER;
+  history.replaceState(null, "");
   try {
-    await serviceWorker.register("sw.js");
-    const {active} = await serviceWorker.ready;
-    if (serviceWorker.controller) return;
-    const controlled = new Promise(resolve => serviceWorker.addEventListener("controllerchange", resolve, {once: true}));
-    active.postMessage("claim");
-    await Promise.race([controlled, new Promise(resolve => setTimeout(resolve, 3000))]);
+    const registration = await serviceWorker.register("sw.js");
+    if (registration.active && !again) await update(registration);
+    const {active} = await serviceWorker.ready, controlled = happens(serviceWorker, "controllerchange");
+    const answer = await Promise.race([happens(portOf(active, "claim"), "message"), later(3000)]);
+    // A page must not mix its own files with those of another version. Once, so that no host makes it reload for ever.
+    if (answer && answer.data !== site.version && !again) {
+      history.replaceState(NEWER, "");
+      await new Promise(() => location.reload());
+    }
+    if (!serviceWorker.controller) await Promise.race([controlled, later(3000)]);
   } catch (error) {
     console.info(`No visits without a network: ${error.message}`);
   }
 }
 
+// Ask the host for a newer version before anything is loaded, and let it take over. Without a network there is none.
+async function update(registration) {
+  await Promise.race([registration.update().catch(() => null), later(5000)]);
+  const newer = registration.installing ?? registration.waiting;
+  while (newer && !["activated", "redundant"].includes(newer.state)) await happens(newer, "statechange");
+}
+
 async function start() {
   await register();
   worker = new Worker("worker.js");
-  worker.onmessage = answered;
-  worker.onerror = () => (parts.error.textContent = "This browser cannot run the model. Try a newer one.");
+  worker.onerror = () => busy("", () => Promise.reject(Error("This browser cannot run the model. Try a newer one.")));
   const threads = await ask("start", site);
   await ask("load", Number(parts.model.value));
   return threads > 1 ? `Ready, with ${threads} threads. Choose a photo.` : "Ready. Choose a photo.";
@@ -90,21 +99,16 @@ function take(file) {
 
 // The tab's own photo survives a reload of the tab, not its end.
 async function keep(file, {photo: shown, focal35mm}) {
-  let kept = file;
-  if (file.size > LARGEST_KEPT) {
-    const canvas = Object.assign(document.createElement("canvas"), {width: shown.width, height: shown.height});
-    canvas.getContext("2d").drawImage(shown, 0, 0);
-    kept = await new Promise(resolve => canvas.toBlob(resolve, "image/jpeg", 0.95));
-  }
+  const kept = file.size > LARGEST_KEPT ? await jpegOf(shown, shown) : file;
   const reader = new FileReader();
-  reader.onload = () => {
-    try {
-      sessionStorage.setItem("photo", JSON.stringify({name: file.name, focal35mm, content: reader.result}));
-    } catch {
-      sessionStorage.removeItem("photo"); // no room: the tab starts without a photo after a reload
-    }
-  };
   reader.readAsDataURL(kept);
+  await happens(reader, "load");
+  if (photo !== file) return; // it was removed or replaced meanwhile
+  try {
+    sessionStorage.setItem("photo", JSON.stringify({name: file.name, focal35mm, content: reader.result}));
+  } catch {
+    sessionStorage.removeItem("photo"); // no room: the tab starts without a photo after a reload
+  }
 }
 
 function kept() {
@@ -127,10 +131,15 @@ async function openCamera() {
 }
 
 async function takePicture() {
-  const {video} = parts, canvas = Object.assign(document.createElement("canvas"), {width: video.videoWidth, height: video.videoHeight});
-  canvas.getContext("2d").drawImage(video, 0, 0);
+  const {videoWidth: width, videoHeight: height} = parts.video, blob = await jpegOf(parts.video, {width, height});
   parts.camera.close();
-  canvas.toBlob(blob => take(new File([blob], "camera.jpg", {type: blob.type})), "image/jpeg", 0.95);
+  take(new File([blob], "camera.jpg", {type: blob.type}));
+}
+
+function jpegOf(picture, {width, height}) {
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d").drawImage(picture, 0, 0);
+  return canvas.convertToBlob({type: "image/jpeg", quality: 0.95});
 }
 
 for (const input of [parts.file, parts.capture])

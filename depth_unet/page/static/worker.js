@@ -1,7 +1,6 @@
 // Computes beside the page, which therefore never freezes: reads a photo, runs the network, writes surfaces. A photo is
 // read as `depth_unet.images` and `metadata` read it, and processed as `Predictor` does.
 "use strict";
-
 importScripts("runtime/exifr.js", "runtime/ort.js");
 
 const STRIP = 1 << 21; // pixels that are copied out of a photo at once
@@ -13,13 +12,12 @@ let site = null; // what the command wrote about models, runtime and limits
 let loaded = {}; // the session, and the index of its model
 let last = null; // the latest depth map, from which surfaces are made
 
-onmessage = async ({data: {id, task, given}}) => {
-  const tell = progress => postMessage({id, progress});
+onmessage = async ({data: {task, given}, ports: [port]}) => {
   try {
-    const result = await {start, load, predict, surface}[task](given, tell);
-    postMessage({id, result}, result?.photo ? [result.photo] : []);
+    const result = await {start, load, predict, surface}[task](given, progress => port.postMessage({progress}));
+    port.postMessage({result}, result?.photo ? [result.photo] : []);
   } catch (error) {
-    postMessage({id, error: error.message ?? String(error)});
+    port.postMessage({error: error.message ?? String(error)});
   }
 };
 
@@ -40,7 +38,7 @@ async function load(index, tell) {
   const [weights, wasm] = await Promise.all(files.map(({file, bytes}) => download(file, bytes, count => tell((received += count) / total))));
   if (wasm) ort.env.wasm.wasmBinary = wasm;
   const providers = site.webgpu && await navigator.gpu?.requestAdapter() ? ["webgpu", "wasm"] : ["wasm"];
-  const session = await ort.InferenceSession.create(weights, {executionProviders: providers});
+  const session = await ort.InferenceSession.create(weights, {executionProviders: providers, logSeverityLevel: 3});
   await loaded.session?.release();
   loaded = {session, index};
 }
@@ -254,36 +252,32 @@ async function surface({kind, state: {scale, camera, edges}}) {
       point(Math.floor(place / width), place % width).forEach((side, axis) => points.setFloat32(15 * place + 4 * axis, side, true));
       for (let colour = 0; colour < 3; colour++) points.setUint8(15 * place + 12 + colour, data[4 * place + colour]);
     }
-    const sides = ["x", "y", "z"].map(axis => `property float ${axis}\n`), colours = ["red", "green", "blue"].map(name => `property uchar ${name}\n`);
-    return [["ply\nformat binary_little_endian 1.0\ncomment depth_unet: metres, x right, y up, z towards the viewer\n",
-      `element vertex ${depth.length}\n`, ...sides, ...colours, "end_header\n"].join(""), points];
+    const properties = ["float x", "float y", "float z", "uchar red", "uchar green", "uchar blue"].map(each => `property ${each}\n`).join("");
+    return [`ply\nformat binary_little_endian 1.0\ncomment depth_unet: metres, x right, y up, z towards the viewer\nelement vertex ${depth.length}\n${properties}end_header\n`, points];
   }
 
   async function glb(rows, columns, at, point, across, cutEdges) {
     const count = rows * columns, places = new Float32Array(3 * count), texture = new Float32Array(2 * count), faces = [];
-    for (let row = 0, place = 0; row < rows; row++)
-      for (let column = 0; column < columns; column++, place++) {
-        const [y, x] = at(row, column);
-        places.set(point(y, x), 3 * place);
-        texture.set([(x + 0.5) / width, (y + 0.5) / height], 2 * place);
+    for (let place = 0; place < count; place++) {
+      const [y, x] = at(Math.floor(place / columns), place % columns);
+      places.set(point(y, x), 3 * place);
+      texture.set([(x + 0.5) / width, (y + 0.5) / height], 2 * place);
+    }
+    for (let place = 0; place < count - columns; place++) {
+      if (place % columns === columns - 1) continue;
+      for (const corners of [[place, place + columns, place + 1], [place + 1, place + columns, place + columns + 1]]) {
+        const depths = corners.map(corner => -places[3 * corner + 2]), near = Math.min(...depths);
+        if (near > 0 && !(cutEdges && Math.max(...depths) - near > STEEPEST * near * across)) faces.push(...corners);
       }
-    for (let row = 0; row < rows - 1; row++)
-      for (let column = 0; column < columns - 1; column++) {
-        const place = row * columns + column;
-        for (const corners of [[place, place + columns, place + 1], [place + 1, place + columns, place + columns + 1]]) {
-          const depths = corners.map(corner => -places[3 * corner + 2]), near = Math.min(...depths);
-          if (near > 0 && !(cutEdges && Math.max(...depths) - near > STEEPEST * near * across)) faces.push(...corners);
-        }
-      }
+    }
     if (!faces.length) throw Error("This depth map has no surface.");
     const picture = new Uint8Array(await (await canvas.convertToBlob({type: "image/jpeg", quality: 0.9})).arrayBuffer());
     const parts = [places, texture, Uint32Array.from(faces), picture], padding = size => -size & 3;
     const bounds = pick => [0, 1, 2].map(axis => places.reduce((value, side, place) => place % 3 === axis ? pick(value, side) : value, places[axis]));
     let offset = 0;
     const bufferViews = parts.map(({byteLength}) => {
-      const view = {buffer: 0, byteOffset: offset, byteLength};
       offset += byteLength + padding(byteLength);
-      return view;
+      return {buffer: 0, byteOffset: offset - byteLength - padding(byteLength), byteLength};
     });
     const text = new TextEncoder().encode(JSON.stringify({
       asset: {version: "2.0", generator: "depth_unet"}, scene: 0, scenes: [{nodes: [0]}], nodes: [{mesh: 0}],
