@@ -267,7 +267,7 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: 
             keep(Box(*wall.at(h.u), h.width, 0.05, h.high, h.high + rim, wall.yaw))
         if mesh:
             room.add_shell(h.kind, mesh, *wall.at(h.u), wall.yaw)
-    if solid.count:
+    if solid.parts:
         room.add_shell("wall", solid.mesh(), wall.x, wall.y, wall.yaw)
 
 
