@@ -111,8 +111,10 @@ class _Furnishing:
         item = self.make(what) if isinstance(what, str) else what
         for _ in range(14 if item else 0):
             yaw = self.rng.randrange(4) * math.pi / 2 + self.rng.gauss(0, 0.03)
-            hx, hy = item.box._replace(yaw=yaw).half
-            (x, y), px, py = zone.centre, (zone.x1 - zone.x0) / 2 - hx - margin, (zone.y1 - zone.y0) / 2 - hy - margin
+            turned = item.box._replace(yaw=yaw)
+            px = (zone.x1 - zone.x0) / 2 - turned.reach(0) - margin
+            py = (zone.y1 - zone.y0) / 2 - turned.reach(math.pi / 2) - margin
+            x, y = zone.centre
             if px > 0 and py > 0:
                 x, y = x + self.between(-px, px), y + self.between(-py, py)
                 if self.layout.put(item, zone, x, y, yaw, pad=0.04):
