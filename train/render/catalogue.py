@@ -74,7 +74,8 @@ class Rule(NamedTuple):
         name, category: patterns for those of a model; an empty name is any but those of `NOT_SMALL`.
         least, most: smallest and largest size.
         usual: size of the primitive.
-        shape: of the primitive, one of `train.render.mesh.PARTS`.
+        shape: of the primitive, one of parts.csv.
+        hung: range of its height on a wall, or ().
     """
 
     role: str
@@ -84,6 +85,7 @@ class Rule(NamedTuple):
     most: Size
     usual: Size
     shape: str
+    hung: tuple[float, ...]
 
     def fits(self, model: Model) -> bool:
         """Whether the model can play this role."""
@@ -106,7 +108,7 @@ def table(name: str) -> list[dict[str, str]]:
 
 
 RULES = {
-    row["role"]: Rule(**row | {key: numbers(row[key]) for key in ("least", "most", "usual")})
+    row["role"]: Rule(**row | {key: numbers(row[key]) for key in ("least", "most", "usual", "hung")})
     for row in table("roles.csv")
 }
 

@@ -283,39 +283,42 @@ class Layout:
                 return None
         return self.add(item)
 
-    def on_wall(self, item: Item, zone: Zone, side: int, u: float, gap: float, jitter: float = 0.0) -> Item | None:
-        """Place a thing with its back to a wall; its `z` and `on` are kept."""
-        wall = zone.wall(side)
-        if abs(u) + item.size[0] / 2 > wall.length / 2:
-            return None
-        yaw = wall.yaw + self.rng.gauss(0, jitter)
-        swing = abs(yaw - wall.yaw)
-        reach = item.size[1] / 2 * math.cos(swing) + item.size[0] / 2 * math.sin(swing)
-        return self.put(item, zone, *wall.at(u, reach + gap), yaw)
+    def set_on(
+        self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None, near: tuple | None = None
+    ) -> Item | None:
+        """Place a small thing where a horizontal surface of furniture carries all of it.
 
-    def set_on(self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None) -> Item | None:
-        """Place a small thing on or inside furniture, where a horizontal surface carries all of it."""
+        Args:
+            item: to be placed.
+            carrier: the furniture.
+            inside: on any surface, instead of mostly the highest.
+            yaw: its turn on the carrier, about; any if None.
+            near: point in the room from which it may be 15 cm away; anywhere if None.
+        """
         layers = [layer for layer in carrier.mesh.survey.layers if layer.height * carrier.scale + carrier.z > 0.02]
-        if not layers:
-            return None
-        for _ in range(4):
-            turn = self.rng.uniform(-math.pi, math.pi) if yaw is None else yaw + self.rng.gauss(0, 0.15)
+        for _ in range(4 if layers else 0):
+            turn = self.rng.uniform(-math.pi, math.pi) if yaw is None else yaw + self.rng.gauss(0, 0.1)
             layer = layers[-1] if not inside and self.rng.random() < 0.7 else self.rng.choice(layers)
-            spot = self._spot(layer, Box(0, 0, *item.size[:2], 0, item.size[2] + 0.015, turn), carrier.scale)
-            if spot is None:
+            if near:
+                layer = max(layers, key=lambda layer: layer.carries.sum())
+            box = Box(0, 0, *item.size[:2], 0, item.size[2] + 0.015, turn)
+            places = self._places(layer, box, carrier.scale) + carrier.mesh.bounds[0][:2] * carrier.scale
+            if near:
+                wanted = turned(np.array([near[0] - carrier.x, near[1] - carrier.y, 0]), -carrier.yaw)[:2]
+                away = np.linalg.norm(places - wanted, axis=1)
+                places = places[away < 0.15][np.argsort(away[away < 0.15])][:1]
+            if not len(places):
                 continue
-            u, v = (spot * CELL + carrier.mesh.bounds[0][:2]) * carrier.scale
-            item.x, item.y = carrier.at(u, v)
+            item.x, item.y = carrier.at(*places[self.rng.randrange(len(places))])
             item.z, item.yaw, item.on = carrier.z + layer.height * carrier.scale + 0.0005, carrier.yaw + turn, carrier
             if item.z + item.size[2] < self.height and self.free(item.box, (carrier,), doors=True):
                 return self.add(item)
         return None
 
-    def _spot(self, layer: Layer, box: Box, scale: float) -> np.ndarray | None:
-        """A random place, in columns and rows of cells, where a layer carries and clears all of a box."""
+    def _places(self, layer: Layer, box: Box, scale: float) -> np.ndarray:
+        """(N, 2) places, in metres from the corner, where a layer carries and clears all of a box."""
         columns, rows = np.maximum(1, np.ceil(box.bounds[1][:2] * 2 / scale / CELL)).astype(int)
         good = layer.carries & (layer.clearance * scale > box.high)
         share = uniform_filter(good.astype(float), (rows, columns))  # of the cells around each
         whole = share[rows // 2 : len(good) - (rows - 1) // 2, columns // 2 : good.shape[1] - (columns - 1) // 2]
-        found = np.argwhere(whole > 0.9699)
-        return found[self.rng.randrange(len(found))][::-1] + (columns / 2, rows / 2) if len(found) else None
+        return (np.argwhere(whole > 0.9699)[:, ::-1] + (columns / 2, rows / 2)) * CELL * scale

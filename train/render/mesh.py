@@ -3,6 +3,7 @@
 import io
 import math
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, wraps
@@ -12,11 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import trimesh
 
-from train.render.catalogue import Model
+from train.render.catalogue import SIDES as COLUMNS
+from train.render.catalogue import Model, table
 
 CELL = 0.025  # metres, of the grids in which surfaces are searched
 Point = tuple[float, float, float]
-Tiles = Callable[[], tuple[float, ...]]
+PARTS: dict[str, list[dict[str, str]]] = defaultdict(list)
+for _part in table("parts.csv"):
+    PARTS[_part["thing"]].append(_part)
 
 
 class Paint(NamedTuple):
@@ -31,6 +35,7 @@ class Paint(NamedTuple):
         opacity: below 1 for glass.
         turned: rotate the texture by 90 degrees.
         mapped: use the mesh's own texture coordinates instead of a box projection.
+        tile: number of the picture where the pattern is "atlas".
         skin: number of the texture of a furniture model; -1 for none, -2 for an unknown colour.
         shift: hue, saturation and value by which that texture is changed; (0.5, 1, 1) leaves it.
     """
@@ -45,6 +50,7 @@ class Paint(NamedTuple):
     opacity: float = 1.0
     turned: bool = False
     mapped: bool = False
+    tile: int = -1
     skin: int = -1
     shift: tuple[float, float, float] = (0.5, 1.0, 1.0)
 
@@ -165,24 +171,31 @@ class Shape:
 
     def add(self, points: np.ndarray, faces: np.ndarray, uv: np.ndarray, paint: Paint) -> None:
         """Add (N, 3) points with their (N, 2) texture coordinates and (F, 3) triangles."""
-        slot = self.paints.setdefault(paint, len(self.paints))
+        slot = self.paints.setdefault(paint._replace(tile=-1), len(self.paints))
         self.parts.append((np.asarray(points, float), faces, uv, np.full(len(faces), slot)))
 
-    def quad(self, points: Sequence[Point], paint: Paint, tile: tuple[float, ...] = (0, 0, 1, 1)) -> None:
-        """Four points counter-clockwise as seen from the front; `tile` is (u0, v0, u1, v1) of the texture."""
-        u0, v0, u1, v1 = tile
-        uv = np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
-        self.add(np.array(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
+    def quad(self, points: Sequence[Point] | np.ndarray, paint: Paint) -> None:
+        """Four points counter-clockwise as seen from the front."""
+        uv = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+        if paint.tile >= 0:  # one of 8 x 8, without its rim
+            uv = (np.clip(uv, 0.024, 0.976) + (paint.tile % 8, 7 - paint.tile // 8)) / 8
+        self.add(np.asarray(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
 
-    def front(self, across: tuple, heights: tuple, y: float, paint: Paint, tile: tuple = (0, 0, 1, 1)) -> None:
+    def front(self, across: tuple, heights: tuple, y: float, paint: Paint) -> None:
         """An upright rectangle that faces -y: its left and right, its bottom and top."""
         (left, right), (low, high) = across, heights
-        self.quad([(left, y, low), (right, y, low), (right, y, high), (left, y, high)], paint, tile)
+        self.quad([(left, y, low), (right, y, low), (right, y, high), (left, y, high)], paint)
 
-    def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0, tile: Tiles | None = None) -> None:
-        """A box on the centre of its base; `tile` is called for the texture of each side."""
+    def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0) -> None:
+        """A box on the centre of its base."""
         for side in (turned(CORNERS * size, yaw) + base)[SIDES]:
-            self.quad(side, paint, tile() if tile else (0, 0, 1, 1))
+            self.quad(side, paint)
+
+    def assemble(self, thing: str, size: Point, paints: dict[str, Paint], at: Point = (0, 0, 0)) -> None:
+        """The boxes of a thing of parts.csv, which states their place and size as shares of its own."""
+        for row in PARTS[thing]:
+            place, sides = (np.array([float(row[key]) for key in keys]) * size for keys in ("xyz", COLUMNS))
+            self.box(place + at, sides, paints[row["paint"]])
 
     def grid(self, points: np.ndarray, paint: Paint) -> None:
         """A sheet of (rows, columns, 3) points."""
@@ -213,6 +226,12 @@ def shaped(build: Callable[..., None]) -> Callable[..., Mesh]:
     return make
 
 
+@shaped
+def assembled(solid: Shape, thing: str, size: Point, **paints: Paint) -> None:
+    """A thing of parts.csv."""
+    solid.assemble(thing, size, paints)
+
+
 class _Beside(trimesh.resolvers.ZipResolver):
     """Materials and pictures beside a model in an archive, read when they are asked for."""
 
@@ -233,7 +252,7 @@ def load(model: Model) -> Mesh | None:
     """
     path, file = model.library.path, PurePosixPath(model.file)
     if path is None:
-        return _primitive(model.file, model.size)
+        return assembled(model.file, model.size, body=Paint(skin=-2))
     if path.is_dir():
         source, beside = io.BytesIO((path / file).read_bytes()), trimesh.resolvers.FilePathResolver(path / file)
     else:
@@ -273,23 +292,3 @@ def _looks(part: trimesh.Trimesh, images: list[np.ndarray]) -> tuple[np.ndarray,
     image.thumbnail((512, 512))
     images.append(np.asarray(image))
     return np.asarray(uv)[:, :2], paint._replace(mapped=True, skin=len(images) - 1)
-
-
-LEGS = [(0.46 * x, 0.46 * y, 0, 0.07, 0.07) for x in (-1, 1) for y in (-1, 1)]
-PARTS = {  # middle of the base and size of the boxes of primitives, as shares of width, depth and height
-    "table": [*((*leg, 0.94) for leg in LEGS), (0, 0, 0.94, 1, 1, 0.06)],
-    "chair": [*((*leg, 0.45) for leg in LEGS), (0, 0, 0.45, 1, 1, 0.05), (0, 0.46, 0.5, 1, 0.08, 0.5)],
-    "sofa": [(0, 0, 0, 1, 1, 0.5), (0, 0.38, 0.5, 1, 0.24, 0.5)],
-    "bed": [(0, 0, 0, 1, 1, 0.55), (0, 0.485, 0.55, 1, 0.03, 0.45)],
-    "lamp": [(0, 0, 0, 0.6, 0.6, 0.05), (0, 0, 0.05, 0.1, 0.1, 0.65), (0, 0, 0.7, 1, 1, 0.3)],
-    "shelves": [(0, 0.49, 0, 1, 0.02, 1), (-0.485, -0.01, 0, 0.03, 0.98, 1), (0.485, -0.01, 0, 0.03, 0.98, 1),
-                *((0, -0.01, 0.194 * k, 0.94, 0.98, 0.03) for k in range(6))],
-    "box": [(0, 0, 0, 1, 1, 1)],
-}  # fmt: skip
-
-
-@shaped
-def _primitive(solid: Shape, shape: str, size: tuple[float, float, float]) -> None:
-    """A simple piece of furniture made of boxes."""
-    for part in PARTS[shape]:
-        solid.box(np.multiply(part[:3], size), np.multiply(part[3:], size), Paint(skin=-2))
