@@ -9,11 +9,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from depth_unet.images import read_photo
 from train.render.mesh import Paint
-from train.render.things import COVERS, PAPERS, PICTURES, SIDE, Rng, colour, noise
+from train.render.things import COVERS, PAPERS, PICTURES, SCREENS, SIDE, Rng, colour, noise
 
 Noise = Callable[..., np.ndarray]  # (power, stretch) -> (SIDE, SIDE)
 Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
@@ -108,54 +108,49 @@ def _print(values: np.random.Generator, k: int) -> np.ndarray:
 
 def _shapes(values: np.random.Generator, canvas: np.ndarray, count: int, largest: float) -> None:
     """Rectangles and discs of random colours."""
-    side, (y, x) = len(canvas), np.mgrid[: len(canvas), : len(canvas)]
+    y, x = np.mgrid[: len(canvas), : len(canvas)] / len(canvas)
     for _ in range(count):
-        cx, cy = values.random(2) * side
-        w, h = (values.random(2) * largest + 0.03) * side
+        (cx, cy), (w, h) = values.random(2), values.random(2) * largest + 0.03
         u, v = abs(x - cx) / w, abs(y - cy) / h
         inside = np.hypot(u, v) < 0.5 if values.random() < 0.4 else np.maximum(u, v) < 0.5
         canvas[inside] = values.random(3) * values.uniform(0.3, 1)
 
 
-def _landscape(values: np.random.Generator, side: int, vivid: float = 1.0) -> np.ndarray:
+def _landscape(values: np.random.Generator, side: int) -> np.ndarray:
     """Sky above hills."""
 
-    def tone(hues: list[float], most: float, low: float, high: float) -> np.ndarray:
-        hue, saturation = values.choice(hues), values.uniform(0.05, most) * vivid
-        return np.array(colorsys.hsv_to_rgb(hue, saturation, values.uniform(low, high)))
+    def tone(hues: list[float], most: float, low: float) -> np.ndarray:
+        return np.array(colorsys.hsv_to_rgb(values.choice(hues), values.uniform(0.05, most), values.uniform(low, 0.9)))
 
     y, horizon = np.linspace(0, 1, side)[:, None, None], values.uniform(0.3, 0.6)
-    canvas = (tone([0.55, 0.6, 0.6, 0.08], 0.5, 0.9, 1.0) * (0.55 + 0.45 * y)).repeat(side, 1)
+    canvas = (tone([0.55, 0.6, 0.6, 0.08], 0.4, 0.8) * (0.6 + 0.5 * y)).repeat(side, 1)
     canvas += 0.05 * noise(values, 1.5, (1, 2), side)[..., None]
     for _ in range(int(values.integers(2, 5))):
         line = horizon + 0.06 * np.interp(np.arange(side), np.linspace(0, side, 9), values.standard_normal(9))
-        ground = tone([0.3, 0.25, 0.1, 0.6], 0.6, 0.1, 0.7) * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None])
+        ground = tone([0.3, 0.25, 0.1, 0.6], 0.6, 0.1) * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None])
         canvas = np.where(y > line[:, None], ground, canvas)
         horizon += values.uniform(0.1, 0.25)
     return canvas
 
 
-def _art(values: np.random.Generator, side: int = TILE) -> np.ndarray:
-    """A procedural picture: a landscape, shapes, colour fields, or a mirrored ornament."""
-    style = int(values.integers(5))
-    if style <= 1:
-        return _landscape(values, side)
-    palette = values.random((5, 3)) * values.uniform(0.3, 1) + values.random() * 0.3
-    if style == 2:
-        canvas = np.tile(palette[0], (side, side, 1))
+def _art(values: np.random.Generator) -> np.ndarray:
+    """A procedural picture: a landscape, shapes, or colour fields."""
+    style, palette = int(values.integers(4)), values.random((5, 3)) * values.uniform(0.3, 1) + values.random() * 0.3
+    if style == 1:
+        canvas = np.tile(palette[0], (TILE, TILE, 1))
         _shapes(values, canvas, int(values.integers(3, 14)), 0.6)
         return canvas
-    fields = np.stack([noise(values, values.uniform(1, 2.4), side=side) for _ in range(3)])
-    if style == 3:
-        return palette[np.clip((fields[0] + 2).astype(int), 0, 4)] + 0.08 * fields[1][..., None]
-    return 0.5 + 0.2 * np.einsum("khw,kc->hwc", fields, palette[:3] - 0.4)
+    if style == 2:
+        fields = np.stack([noise(values, values.uniform(1, 2.4), side=TILE) for _ in range(3)])
+        return 0.5 + 0.2 * np.einsum("khw,kc->hwc", fields, palette[:3] - 0.4)
+    return _landscape(values, TILE)
 
 
-def _lines(values: np.random.Generator, canvas: np.ndarray, ink: float, left: int, right: int, step: int) -> None:
+def _lines(rng: Rng, canvas: np.ndarray, ink: float, left: int, step: int) -> None:
     """Rows of text."""
     for row in range(12, len(canvas) - 10, step):
-        end = int(values.integers(left + 10, right))
-        canvas[row : row + 2, left:end] += ink * (values.random(end - left) > 0.22)[None, :, None]
+        end = rng.randrange(left + 10, canvas.shape[1] - 4)
+        canvas[row : row + 2, left:end] += ink * np.array([rng.random() > 0.22 for _ in range(left, end)])[:, None]
 
 
 def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
@@ -165,7 +160,7 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
         rng: decides everything.
         pictures: photos for posters and screens; without them all are procedural.
     """
-    values = np.random.default_rng(rng.randrange(2**32))
+    values, between = np.random.default_rng(rng.randrange(2**32)), rng.uniform
 
     def photo() -> np.ndarray:
         if pictures:
@@ -174,53 +169,47 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
                 return np.asarray(image.resize((TILE, TILE)), np.float32) / 255
         return _art(values)
 
-    sheet = np.zeros((8 * TILE, 8 * TILE, 3), np.uint8)
-    for number in range(64):
+    def tile(number: int) -> np.ndarray:
         if number in PICTURES:
-            tile = photo()
+            canvas, rim = photo(), TILE // 6
             if number % 4 == 0:  # passe-partout
-                rim = TILE // 6
-                tile[:rim], tile[-rim:], tile[:, :rim], tile[:, -rim:] = 0.9, 0.9, 0.9, 0.9
-            elif number % 7 == 0:
-                tile = tile.mean(2, keepdims=True).repeat(3, 2)
-        elif number in PAPERS:
-            tile = np.full((TILE, TILE, 3), 0.92)
-            _lines(values, tile, -0.55, 14, TILE - 10, rng.choice([5, 7, 9]))
+                return np.pad(canvas[rim:-rim, rim:-rim], ((rim, rim), (rim, rim), (0, 0)), constant_values=0.9)
+            return canvas.mean(2, keepdims=True).repeat(3, 2) if number % 7 == 0 else canvas
+        shown = number in SCREENS and rng.random() < 0.4
+        canvas = photo() * between(0.3, 1) if shown else np.full((TILE, TILE, 3), rng.choice([0.05, 0.9, 0.95]))
+        if number in PAPERS:
+            canvas[:] = 0.92
+            _lines(rng, canvas, -0.55, 14, rng.choice([5, 7, 9]))
             if rng.random() < 0.5:
-                tile[30:90, 20:120] = photo()[30:90, 20:120]
+                canvas[30:90, 20:120] = photo()[30:90, 20:120]
         elif number in COVERS:
             hue = rng.choice([0.02, 0.08, 0.12, 0.6, rng.random()])
-            tile = np.tile(colour(rng, hue, rng.uniform(0.05, 0.7), rng.uniform(0.15, 0.95)), (TILE, TILE, 1))
-            _shapes(values, tile, rng.randrange(1, 5), 0.5)
-            _lines(values, tile, rng.choice([-0.5, 0.5]), 60, 100, 30)
+            canvas[:] = colour(rng, hue, between(0.05, 0.7), between(0.15, 0.95))
+            _shapes(values, canvas, rng.randrange(1, 5), 0.5)
+            _lines(rng, canvas, rng.choice([-0.5, 0.5]), 60, 30)
         else:
-            plain = np.full((TILE, TILE, 3), rng.choice([0.03, 0.1, 0.9, 0.95]))
-            tile = photo() * rng.uniform(0.3, 1) if rng.random() < 0.4 else plain
             for _ in range(rng.randrange(1, 4)):  # windows with text
-                x, y, w, h = rng.randrange(100), rng.randrange(90), rng.randrange(50, 120), rng.randrange(40, 100)
-                dark = rng.random() < 0.4
-                pane = tile[y : y + h, x : x + w]
+                (x, y), dark = (rng.randrange(90), rng.randrange(90)), rng.random() < 0.4
+                pane = canvas[y : y + rng.randrange(40, 100), x : x + rng.randrange(50, 120)]
                 pane[:] = 0.12 if dark else 0.95
-                pane[:7] = colour(rng, 0.6, rng.uniform(0, 0.5), rng.uniform(0.3, 0.9))
-                if pane.shape[1] > 30:
-                    _lines(values, pane, 0.6 if dark else -0.6, 5, pane.shape[1] - 4, rng.choice([5, 7]))
-        row, column = divmod(number, 8)
-        sheet[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = _as_bytes(tile)
-    return sheet
+                pane[:7] = colour(rng, 0.6, between(0, 0.5), between(0.3, 0.9))
+                _lines(rng, pane, 0.6 if dark else -0.6, 5, rng.choice([5, 7]))
+        return canvas
+
+    rows = [np.hstack([tile(8 * row + column) for column in range(8)]) for row in range(8)]
+    return _as_bytes(np.vstack(rows))
 
 
 def outside(rng: random.Random) -> np.ndarray:
     """What is seen, out of focus, through a window: sky, trees and walls of houses; (256, 256, 3) uint8."""
-    values = np.random.default_rng(rng.randrange(2**32))
     if rng.random() < 0.4:  # burnt-out sky
         return np.full((256, 256, 3), (rng.randrange(225, 256), 240, 255), np.uint8)
-    canvas = np.clip(_landscape(values, 256, 0.6), 0, 1)
+    canvas = _landscape(np.random.default_rng(rng.randrange(2**32)), 256)
     for _ in range(rng.randrange(0, 5)):
         x, top, w = rng.randrange(200), rng.randrange(60, 200), rng.randrange(30, 110)
         canvas[top:, x : x + w] = colour(rng, rng.choice([0.05, 0.1, 0.6]), rng.uniform(0, 0.4), rng.uniform(0.3, 0.9))
         canvas[top + 12 :: 28, x + 8 : x + w - 8] *= 0.5
-    small = Image.fromarray(_as_bytes(canvas)).resize((48, 48), Image.Resampling.BOX)
-    return np.asarray(small.resize((256, 256), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(_as_bytes(canvas)).filter(ImageFilter.GaussianBlur(4)))
 
 
 def dye(paint: Paint, name: str, rng: Rng) -> Paint:
