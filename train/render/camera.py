@@ -7,15 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from train.render.catalogue import USES
 from train.render.layout import Box, Item, Layout, Zone
 from train.render.plan import Room
 
 GRID = (12, 16)  # rows and columns of the rays that judge a view
 KINDS = {"standing": 0.53, "bent": 0.25, "front": 0.14, "single": 0.08}
-TABLES = {"table", "desk", "coffee table", "small table", "base cabinet", "sink", "island", "chest", "rack", "bookcase",
-          "bedside", "tv stand", "office cabinet", "basin", "cooker", "filing"}  # fmt: skip
-SCREENS = {"monitor", "laptop", "computer", "tv"}
-FRONTS = {"rack", "bookcase", "office cabinet", "fridge", "wardrobe", "chest"}
 
 
 class View(NamedTuple):
@@ -164,12 +161,12 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
     zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
     pools = {
         "standing": placed,
-        "bent": [item for item in placed if item.role in TABLES and item.z < 0.1],
-        "front": [item for item in placed if item.role in SCREENS],
+        "bent": [item for item in placed if "bent" in USES[item.role] and item.z < 0.1],
+        "front": [item for item in placed if "screen" in USES[item.role]],
         "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and item.size[0] > 0.3],
     }
     if kind == "front" and (not pools[kind] or rng.random() < 0.3):
-        pools[kind] = [item for item in placed if item.role in FRONTS and item.z < 0.1]
+        pools[kind] = [item for item in placed if "front" in USES[item.role] and item.z < 0.1]
     if not pools[kind]:
         return None
     target = rng.choice(pools[kind])
@@ -180,7 +177,7 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
         z, pitch = min(1.8, max(0.8, rng.gauss(1.38, 0.22))), math.radians(max(-35, rng.gauss(-12, 9)))
     else:
         if kind == "front":
-            screen, reach, highest = target.role in SCREENS, 0.6, 5
+            screen, reach, highest = "screen" in USES[target.role], 0.6, 5
             u, share = (rng.gauss(0, 0.06), 0.5) if screen else (between(-0.3, 0.3) * width, between(0.15, 0.9))
             (x, y), aim = target.at(u + rng.gauss(0, 0.15), -depth / 2 - between(0.4, 1.05)), target.at(u, -depth / 2)
             middle = target.z + height * share

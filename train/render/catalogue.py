@@ -75,7 +75,8 @@ class Rule(NamedTuple):
         least, most: smallest and largest size.
         usual: size of the primitive.
         shape: of the primitive, one of parts.csv.
-        hung: range of its height on a wall, or ().
+        height: range of the height of its base, where that is not the floor.
+        uses: what layout and cameras use it for, in words.
     """
 
     role: str
@@ -85,7 +86,8 @@ class Rule(NamedTuple):
     most: Size
     usual: Size
     shape: str
-    hung: tuple[float, ...]
+    height: tuple[float, ...]
+    uses: str
 
     def fits(self, model: Model) -> bool:
         """Whether the model can play this role."""
@@ -108,9 +110,15 @@ def table(name: str) -> list[dict[str, str]]:
 
 
 RULES = {
-    row["role"]: Rule(**row | {key: numbers(row[key]) for key in ("least", "most", "usual", "hung")})
+    row["role"]: Rule(**row | {key: numbers(row[key]) for key in ("least", "most", "usual", "height")})
     for row in table("roles.csv")
 }
+
+
+BUILT = {row["role"]: row for row in table("built.csv")}  # the roles of things that `train.render.things` builds
+USES = defaultdict(
+    str, {role: rule.uses for role, rule in RULES.items()} | {role: r["uses"] for role, r in BUILT.items()}
+)
 
 
 def _read_archive(path: Path) -> list[Model]:

@@ -2,7 +2,9 @@
 
 import math
 import random
+from collections.abc import Callable, Sequence
 from colorsys import hsv_to_rgb
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import convolve, maximum_filter
@@ -19,6 +21,23 @@ SIDE = 512  # pixels of a texture
 HERE = (0.0, 0.0, 0.0)
 
 Rng = random.Random
+Builder = Callable[[Rng, tuple, "Decor"], Mesh]
+
+
+class Decor(NamedTuple):
+    """What the things built for a room have in common.
+
+    Args:
+        board: paint of shelves.
+        glow: radiance of screens.
+        goods: what fills shelves: "books", "goods" or "mixed".
+        aisle: height of free-standing shelves.
+    """
+
+    board: Paint
+    glow: float
+    goods: str
+    aisle: float
 
 
 def printed(rng: Rng, *kinds: range) -> Paint:
@@ -107,17 +126,6 @@ def framed(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
 FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": framed}
 
 
-def small(rng: Rng) -> tuple[str, Mesh]:
-    """A small thing for a table or shelf, and its name."""
-    name, side = rng.choice(["books", "stack", "stack", "stack", "carton", "jars", "frame"]), rng.uniform(0.06, 0.3)
-    size = {
-        "books": (side + 0.1, 0.17, 0.24), "stack": (0.22, 0.29, rng.choice([0.004, 0.02, side / 2])),
-        "carton": (side, side * rng.uniform(0.5, 1), 0.7 * side), "jars": (side, 0.09, rng.uniform(0.08, 0.28)),
-        "frame": (0.16, 0.06, 0.2),
-    }[name]  # fmt: skip
-    return name, shaped(FILLERS[name])(rng, size)
-
-
 def _fill(solid: Shape, rng: Rng, width: float, depth: float, heights: tuple, at: tuple, kinds: list[str]) -> None:
     """Put things side by side on a board; the middle of their place is given."""
     x = 0.01 - width / 2
@@ -130,16 +138,17 @@ def _fill(solid: Shape, rng: Rng, width: float, depth: float, heights: tuple, at
 
 
 @shaped
-def rack(solid: Shape, rng: Rng, size: tuple, style: str, paint: Paint, back: bool = True) -> None:
-    """A set of shelves with its contents: style "books", "goods" or "mixed"."""
-    (width, depth, height), board = size, 0.022
+def rack(solid: Shape, rng: Rng, size: tuple, decor: Decor, back: bool = True) -> None:
+    """A set of shelves with its contents."""
+    (width, depth, height), board, paint = size, 0.022, decor.board
     for side in (-1, 1):
         solid.box((side * (width - board) / 2, 0, 0), (board, depth, height), paint)
     if back:
         solid.box((0, depth / 2 - 0.005, 0), (width - 2 * board, 0.01, height), paint)
     count = max(2, round(height / rng.uniform(0.28, 0.42)))
     step = (height - 0.06 - board) / count
-    kinds = {"books": ["books"] * 6 + ["stack", "frame"], "goods": ["carton", "jars", "carton"]}.get(style, [*FILLERS])
+    books_, goods = ["books"] * 6 + ["stack", "frame"], ["carton", "jars", "carton"]
+    kinds = {"books": books_, "goods": goods, "mixed": [*FILLERS]}[decor.goods]
     for level in range(count + 1):
         z, free = 0.06 + step * level, step - board
         solid.box((0, -0.005 * back, z), (width - 2 * board, depth - 0.01 * back, board), paint)
@@ -149,48 +158,52 @@ def rack(solid: Shape, rng: Rng, size: tuple, style: str, paint: Paint, back: bo
 
 
 @shaped
-def wall_shelf(solid: Shape, rng: Rng, width: float, depth: float, paint: Paint) -> None:
+def wall_shelf(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """A board with things on it."""
-    solid.box(HERE, (width, depth, 0.025), paint)
-    _fill(solid, rng, width - 0.04, depth * 0.9, (0.1, 0.26), (0, 0, 0.025), [*FILLERS])
+    width, depth, height = size
+    solid.box(HERE, (width, depth, 0.025), decor.board)
+    _fill(solid, rng, width - 0.04, depth * 0.9, (0.1, height - 0.03), (0, 0, 0.025), [*FILLERS])
 
 
-def picture(rng: Rng, width: float, height: float) -> Mesh:
+def picture(rng: Rng, size: tuple, _: Decor) -> Mesh:
     """A framed picture or a bare poster."""
-    body = rng.choice([DARK, WHITE, METAL, wood(rng)])
-    size = (width, rng.choice([0.004, 0.028, 0.028]), height)
+    body, size = rng.choice([DARK, WHITE, METAL, wood(rng)]), (size[0], rng.choice([0.004, 0.028, 0.028]), size[2])
     return assembled("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
 
 
-def monitor(rng: Rng, glow: float) -> Mesh:
+def panel(rng: Rng, size: tuple, faces: Sequence[Paint]) -> Mesh:
+    """A board or mirror in a thin rim."""
+    return assembled("panel", (size[0], 0.025, size[2]), body=METAL, face=rng.choice(faces))
+
+
+def monitor(rng: Rng, size: tuple, decor: Decor) -> Mesh:
     """A monitor on its foot."""
-    width, body = rng.uniform(0.42, 0.66), rng.choice([DARK, DARK, WHITE, METAL])
-    size = (width, 0.2, width * rng.choice([0.57, 0.6, 0.66, 0.78]) + 0.1)
-    return assembled("monitor", size, body=body, face=screen(rng, glow))
+    return assembled("monitor", size, body=rng.choice([DARK, DARK, WHITE, METAL]), face=screen(rng, decor.glow))
 
 
 @shaped
-def laptop(solid: Shape, rng: Rng, glow: float) -> None:
+def laptop(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """An open laptop."""
-    x, lean, body = rng.uniform(0.15, 0.19), rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
+    x, lean, body = size[0] / 2, rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
     deep, c, s = x * 1.32, math.cos(lean), math.sin(lean)
     solid.box(HERE, (2 * x, deep, 0.016), body)
     solid.box((0, 0.16 * deep, 0.016), (1.76 * x, 0.52 * deep, 0.0005), DARK)
-    shown = screen(rng, glow)
+    shown = screen(rng, decor.glow)
     for paint, rim, low, off in ((body, 1, 0, 0.0), (body, 1, 0, -0.006), (shown, 0.95, 0.05, 0.004)):
         corners = [(-rim, low), (rim, low), (rim, 1 - low), (-rim, 1 - low)]
         lid = [(u * x, deep / 2 - 0.01 + v * deep * s - off * c, 0.018 + v * deep * c + off * s) for u, v in corners]
         solid.quad(lid, paint)
 
 
-def keyboard(rng: Rng) -> Mesh:
+def keyboard(rng: Rng, size: tuple, _: Decor) -> Mesh:
     """A keyboard with a mouse."""
-    return assembled("keyboard", (0.5, 0.14, 0.03), body=rng.choice([DARK, DARK, WHITE]), face=Paint((0.3, 0.3, 0.31)))
+    return assembled("keyboard", size, body=rng.choice([DARK, DARK, WHITE]), face=Paint((0.3, 0.3, 0.31)))
 
 
 @shaped
-def rug(solid: Shape, rng: Rng, width: float, depth: float) -> None:
+def rug(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A thin carpet, plain or with a border."""
+    width, depth, _ = size
     solid.box(HERE, (width, depth, 0.01), fabric(rng))
     if rng.random() < 0.5:
         solid.box((0, 0, 0.01), (width - 0.24, depth - 0.24, 0.002), fabric(rng))
@@ -212,18 +225,19 @@ def _sheet(rng: Rng, n: int) -> tuple[np.ndarray, ...]:
 
 
 @shaped
-def heap(solid: Shape, rng: Rng, radius: float, height: float, paint: Paint) -> None:
+def heap(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """Clothes dropped on a floor."""
-    v, u, waves = _sheet(rng, 18)
+    (v, u, waves), height = _sheet(rng, 18), size[2]
     z = np.clip(height * 0.8 * np.clip(1.05 - np.hypot(u, v) ** 2, 0, 1) * (1 + 0.35 * waves), 0.004, height)
     z[[0, -1]], z[:, [0, -1]] = 0, 0
-    x, y = (np.clip(side * (1 + 0.1 * waves), -1, 1) * radius for side in (u, v))
-    solid.grid(np.stack([x, y, z], -1), paint)
+    x, y = (np.clip(side * (1 + 0.1 * waves), -1, 1) * extent / 2 for side, extent in ((u, size[0]), (v, size[1])))
+    solid.grid(np.stack([x, y, z], -1), fabric(rng))
 
 
 @shaped
-def cushion(solid: Shape, rng: Rng, size: tuple[float, float, float], lean: float, paint: Paint) -> None:
+def cushion(solid: Shape, rng: Rng, size: tuple, least: float, most: float) -> None:
     """A pillow, leaning back by an angle in radians."""
+    paint, lean = fabric(rng), rng.uniform(least, most)
     (width, depth, thick), (v, u, waves) = size, _sheet(rng, 9)
     bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + 0.1 * waves)
     x, y, c, s = u * width / 2 * (1 - 0.06 * v**2), v * depth / 2 * (1 - 0.06 * u**2), math.cos(lean), math.sin(lean)
@@ -324,3 +338,19 @@ def ceiling_bowl(solid: Shape, glow: Paint) -> None:
     """A round ceiling lamp, its top at z = 0.09."""
     solid.grid(_lathe([(0.001, 0), (0.1, 0.012), (0.16, 0.04), (0.17, 0.06)], 20)[:, ::-1], glow)
     solid.grid(_lathe([(0.17, 0.06), (0.18, 0.06), (0.18, 0.09)], 20), WHITE)
+
+
+def _filler(name: str) -> Builder:
+    return lambda rng, size, _: shaped(FILLERS[name])(rng, size)
+
+
+BUILDERS: dict[str, Builder] = {name: _filler(name) for name in FILLERS} | {
+    "rack": rack, "aisle rack": lambda rng, size, decor: rack(rng, (*size[:2], decor.aisle), decor, back=False),
+    "wall shelf": wall_shelf, "rug": rug, "mat": rug, "picture": picture, "monitor": monitor, "laptop": laptop,
+    "keyboard": keyboard, "clothes": heap, "papers": _filler("stack"),
+    "cushion": lambda rng, size, _: cushion(rng, size, 1.0, 1.35),
+    "pillow": lambda rng, size, _: cushion(rng, size, 0.0, 0.6),
+    "board": lambda rng, size, _: panel(rng, size, [WHITE, WHITE, DARK]),
+    "mirror": lambda rng, size, _: panel(rng, size, [MIRROR, WHITE]),
+    "switch": lambda _, size, __: assembled("switch", size, body=WHITE),
+}  # fmt: skip
