@@ -93,6 +93,11 @@ class Surfaces(NamedTuple):
 Cast = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (eye (3,), rays (N, 3)) -> (N,) first triangles hit, or -1
 
 
+STAND = {  # metres from where a person can stand, highest pitch
+    "standing": (0.3, 10), "bent": (0.75, 0), "front": (0.6, 5), "single": (0.3, 10),
+}  # fmt: skip
+
+
 class Judged(NamedTuple):
     """What coarse rays tell of a view.
 
@@ -123,17 +128,15 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     eye, rays = np.array(view.eye), view.rays(*GRID)
     hit = cast(eye, rays)
     depth = surfaces.depth(eye, rays, hit)
-    if (hit < 0).mean() > 0.02:
-        return Judged("void", 9.0)
     near, low, high, most = LIMITS[view.kind]
     median, planes = float(np.median(depth)), np.bincount(surfaces.planes[hit])
-    if np.percentile(depth, 2) < near:
-        return Judged("near", 9.0)
-    if not low < median < high:
-        return Judged("median", 9.0)
     share = planes.max() / len(hit)
-    if share > most:
-        return Judged("plane", 9.0)
+    faults = {
+        "void": (hit < 0).mean() > 0.02, "near": np.percentile(depth, 2) < near,
+        "median": not low < median < high, "plane": share > most,
+    }  # fmt: skip
+    for reason in (reason for reason, found in faults.items() if found):
+        return Judged(reason, 9.0)
     things = len(np.unique(surfaces.owners[hit]))
     score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt((planes > 0).sum())
     score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front")
@@ -159,43 +162,41 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
     """A camera of a kind, or None if it is nowhere near where a person can stand."""
     between, placed = rng.uniform, layout.items
     zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
-    pools = {
-        "standing": placed,
+    screens = [item for item in placed if "screen" in USES[item.role]]
+    fronts = [item for item in placed if "front" in USES[item.role] and item.z < 0.1]
+    pool = {
+        "standing": placed, "front": screens if screens and rng.random() < 0.7 else fronts,
         "bent": [item for item in placed if "bent" in USES[item.role] and item.z < 0.1],
-        "front": [item for item in placed if "screen" in USES[item.role]],
         "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and item.size[0] > 0.3],
-    }
-    if kind == "front" and (not pools[kind] or rng.random() < 0.3):
-        pools[kind] = [item for item in placed if "front" in USES[item.role] and item.z < 0.1]
-    if not pools[kind]:
+    }[kind]  # fmt: skip
+    if not pool:
         return None
-    target = rng.choice(pools[kind])
-    (width, depth, height), reach, highest = target.size, 0.3, 10
+    target = rng.choice(pool)
+    (width, depth, height), (reach, highest) = target.size, STAND[kind]
+    angle, away, aim = between(0, 2 * math.pi), between(0.9, 1.9) + max(target.size[:2]) / 2, (target.x, target.y)
+    x, y, z = target.x + away * math.cos(angle), target.y + away * math.sin(angle), between(1.0, 1.75)
+    middle = height * between(0.2, 0.9)
     if kind == "standing":
         x, y = between(zone.x0 + 0.2, zone.x1 - 0.2), between(zone.y0 + 0.2, zone.y1 - 0.2)
-        aim = target.x + rng.gauss(0, 0.4), target.y + rng.gauss(0, 0.4)
-        z, pitch = min(1.8, max(0.8, rng.gauss(1.38, 0.22))), math.radians(max(-35, rng.gauss(-12, 9)))
-    else:
-        if kind == "front":
-            screen, reach, highest = "screen" in USES[target.role], 0.6, 5
-            u, share = (rng.gauss(0, 0.06), 0.5) if screen else (between(-0.3, 0.3) * width, between(0.15, 0.9))
-            (x, y), aim = target.at(u + rng.gauss(0, 0.15), -depth / 2 - between(0.4, 1.05)), target.at(u, -depth / 2)
-            middle = target.z + height * share
-            z = middle + between(-0.1, 0.4)
-        elif kind == "bent":
-            shelf, reach, highest = height > 1.15, 0.75, 0
-            v = -depth / 2 - (between(0.4, 0.9) if shelf else between(0, 0.45))
-            u = between(-0.5, 0.5) * width
-            x, y = target.at(u, v if shelf or rng.random() < 0.75 else between(-0.5, 0.5) * depth)
-            aim = target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth)
-            middle = target.z + height * (between(0.2, 0.8) if shelf else 1)
-            z = middle + (between(0.0, 0.4) if shelf else between(0.3, 0.8))
-        else:
-            angle, away = between(0, 2 * math.pi), between(0.9, 1.9) + max(width, depth) / 2
-            x, y = target.x + away * math.cos(angle), target.y + away * math.sin(angle)
-            aim, middle, z = (target.x, target.y), height * between(0.2, 0.9), between(1.0, 1.75)
-        z = min(1.8, max(0.55, z))
-        pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
+        aim, z = (target.x + rng.gauss(0, 0.4), target.y + rng.gauss(0, 0.4)), max(0.8, rng.gauss(1.38, 0.22))
+    elif kind == "front":
+        screen = "screen" in USES[target.role]
+        u, share = (rng.gauss(0, 0.06), 0.5) if screen else (between(-0.3, 0.3) * width, between(0.15, 0.9))
+        (x, y), aim = target.at(u + rng.gauss(0, 0.15), -depth / 2 - between(0.4, 1.05)), target.at(u, -depth / 2)
+        middle = target.z + height * share
+        z = middle + between(-0.1, 0.4)
+    elif kind == "bent":
+        shelf, v = height > 1.15, -depth / 2 - between(0, 0.45)
+        v = v - 0.4 if shelf else v if rng.random() < 0.75 else between(-0.5, 0.5) * depth
+        (x, y), middle = target.at(between(-0.5, 0.5) * width, v), height * (between(0.2, 0.8) if shelf else 1)
+        aim, z = (
+            target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth),
+            middle + between(0.3, 0.8) - 0.3 * shelf,
+        )
+    z = min(1.8, max(0.55, z))
+    pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
+    if kind == "standing":
+        pitch = math.radians(max(-35, rng.gauss(-12, 9)))
     zone = next((other for other in layout.zones if other.holds(x, y)), None)
     if zone is None or not _stands(layout, zone, x, y, z, reach):
         return None

@@ -244,12 +244,11 @@ class _Furnishing:
         glow = Paint((1, 0.97, 0.9), glow=self.between(8, 30) if lit else 0.0)
         panel, hanging = self.some([(1.2, 0.3), (1.2, 0.3), (0.6, 0.6)]), self.make("ceiling lamp")
         for i, j in np.ndindex(columns, rows):
-            if strips:
-                lamp = Item.of("luminaire", assembled("luminaire", (*panel, 0.03), body=things.WHITE, face=glow))
-            elif hanging and hanging.size[2] < layout.height - 1.9:
+            if hanging and not strips and hanging.size[2] < layout.height - 1.9:
                 lamp = layout.make(hanging.model)
             else:
-                lamp = Item.of("ceiling lamp", things.ceiling_bowl(glow))
+                size = (*panel, 0.03) if strips else (0.32, 0.32, 0.09)
+                lamp = Item.of("luminaire", assembled("luminaire", size, body=things.WHITE, face=glow))
             lamp.on, lamp.role, lamp.z = "ceiling", "ceiling lamp", layout.height - lamp.size[2]
             place = zone.x0 + (i + 0.5) * wide / columns, zone.y0 + (j + 0.5) * deep / rows
             if layout.put(lamp, zone, *place, 0.0) and lit:

@@ -22,6 +22,9 @@ def chances(cell: str) -> list[tuple[str, float]]:
     return [(word, float(chance)) for word, chance in zip(words[::2], words[1::2], strict=True)]
 
 
+SKIRTING = 0.08  # metres
+
+
 class Light(NamedTuple):
     """A lamp, the sky in a window, or the sun.
 
@@ -51,16 +54,24 @@ class Room:
         layout: its rectangles and what stands in them.
         shell: walls, floors, ceilings, doors and windows.
         windows: wall, opening of each window, for the light that falls in.
-        night: no daylight.
         lights: of lamps and windows.
         ambient: radiance that fills the shadows.
-        trim: paint of frames and skirting.
+        night: no daylight.
+        trim: paint of frames.
+        skirting: its paint, or None.
+        cloth: paint of curtains.
+        dressing: of windows: "curtains", "blind" or "none".
+        sky: what is seen through windows.
     """
 
     kind: str
     layout: Layout
-    trim: Paint
     night: bool
+    trim: Paint
+    skirting: Paint | None
+    cloth: Paint
+    dressing: str
+    sky: Paint
     shell: list[Item] = field(default_factory=list)
     windows: list[tuple[Wall, Opening]] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
@@ -69,17 +80,6 @@ class Room:
     def add_shell(self, name: str, mesh: Mesh, x: float, y: float, yaw: float) -> None:
         """Add a part of the shell; its mesh begins on the floor."""
         self.shell.append(Item(name, mesh, (0, 0, 0), x, y, 0, yaw, "wall", role="shell"))
-
-
-@dataclass
-class _Style:
-    """What the walls of a room have in common."""
-
-    skirting: Paint | None
-    skirting_height: float
-    cloth: Paint
-    dressing: str
-    sky: Paint
 
 
 def draw_kind(rng: Rng) -> str:
@@ -106,7 +106,11 @@ def build_shell(kind: str, rng: random.Random) -> Room:
     if rng.random() < (0.6 if kind in ("corridor", "dining room", "kitchen", "living room") else 0.38):
         _extend(layout, rng.choice(KINDS[kind]["behind"].split("/")), rng)
     white = Paint(colour(rng, 0.1, rng.uniform(0, 0.08), rng.uniform(0.75, 0.93)), roughness=0.45)
-    room = Room(kind, layout, things.wood(rng) if rng.random() < 0.3 else white, night=rng.random() < 0.25)
+    night, trim = rng.random() < 0.25, things.wood(rng) if rng.random() < 0.3 else white
+    sky = Paint((1, 1, 1), "outside", mapped=True, glow=0.03 if night else rng.choice([1.5, 2.5, 5.0, 9.0]))
+    skirting = rng.choice([trim, trim, things.wood(rng), None])
+    dressing = rng.choice(["curtains", "curtains", "curtains", "blind", "none"])
+    room = Room(kind, layout, night, trim, skirting, things.fabric(rng), dressing, sky)
     for zone in layout.zones:
         _open_walls(zone, layout, rng)
     _surfaces(room, rng)
@@ -188,12 +192,6 @@ def _surfaces(room: Room, rng: Rng) -> None:
     """Walls with their openings, floors, ceilings and skirting."""
     layout, kind, height = room.layout, room.kind, room.layout.height
     walls, accent, floor = (_surface(rng, kind, part) for part in ("walls", "walls", "floors"))
-    glow = 0.03 if room.night else rng.choice([1.5, 2.5, 5.0, 9.0])
-    style = _Style(
-        rng.choice([room.trim, room.trim, things.wood(rng), None]), rng.uniform(0.05, 0.13), things.fabric(rng),
-        rng.choice(["curtains", "curtains", "curtains", "blind", "none"]),
-        Paint((1, 1, 1), "outside", mapped=True, glow=glow),
-    )  # fmt: skip
     for zone in layout.zones:
         use = KINDS[zone.kind]["use"]
         if zone.kind != kind:
@@ -206,10 +204,10 @@ def _surfaces(room: Room, rng: Rng) -> None:
         room.add_shell("floor and ceiling", flat.mesh(), *zone.centre, 0)
         for side in range(4):
             paint = accent if rng.random() < 0.07 and use != "wet" else walls
-            _wall(room, zone, side, paint, floor, style, rng)
+            _wall(room, zone, side, paint, floor, rng)
 
 
-def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: _Style, rng: Rng) -> None:
+def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, rng: Rng) -> None:
     """One wall: panels around its openings, reveals, trim, doors and windows."""
     wall, height, solid, holes = zone.wall(side), room.layout.height, Shape(), zone.openings[side]
     half, keep = wall.length / 2, room.layout.keep_free
@@ -223,8 +221,8 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: 
         for low, high in pairwise(levels):
             if not is_open((a + b) / 2, (low + high) / 2):
                 solid.front((a, b), (low, high), 0, paint)
-        if style.skirting and not is_open((a + b) / 2, style.skirting_height / 2):
-            solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, style.skirting_height), style.skirting)
+        if room.skirting and not is_open((a + b) / 2, SKIRTING / 2):
+            solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, SKIRTING), room.skirting)
     for h in holes:
         a, b, t, rim, mesh = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), None
         if t > 0:
@@ -234,9 +232,9 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: 
                 lower = floor if h.kind == "passage" and z == w == h.low else reveal
                 solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], lower)
         if h.kind == "window":
-            mesh = things.window(rng, h, room.trim, style.dressing, style.cloth, style.sky)
+            mesh = things.window(rng, h, room.trim, room.dressing, room.cloth, room.sky)
             room.windows.append((wall, h))
-            bottom = float(mesh.bounds[0][2]) if style.dressing == "curtains" else h.low - 0.03
+            bottom = float(mesh.bounds[0][2]) if room.dressing == "curtains" else h.low - 0.03
             keep(Box(*wall.at(h.u, 0.05), h.width + 0.5, 0.29, bottom, min(height, h.high + 0.14), wall.yaw))
         elif h.kind == "door" or h.high < height - 0.15:
             mesh = things.door(rng, h, room.trim, rim)

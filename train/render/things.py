@@ -18,6 +18,7 @@ WHITE, DARK = Paint((0.86, 0.85, 0.83), roughness=0.5), Paint((0.07, 0.07, 0.08)
 METAL = Paint((0.66, 0.66, 0.65), metallic=0.9, roughness=0.35)
 MIRROR = Paint((0.92, 0.93, 0.93), metallic=1.0, roughness=0.02)
 SIDE = 512  # pixels of a texture
+CIRCLE = np.cos(np.linspace(0, 2 * np.pi, 13)), np.sin(np.linspace(0, 2 * np.pi, 13))
 HERE = (0.0, 0.0, 0.0)
 
 Rng = random.Random
@@ -108,13 +109,8 @@ def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
         tall, neck = height * rng.uniform(0.5, 1), rng.choice([1, 0.45])
         place = ((k + 0.5) / count - 0.5) * width, rng.uniform(-0.8, 0.8) * (depth / 2 - radius), 0
         profile = np.array([(0, 0), (1, 0), (1, 0.7), (neck, 0.85), (0.4, 1), (0, 1)]) * (radius, tall)
-        solid.grid(_lathe(profile) + place + at, Paint(dyes[k % 2], roughness=0.3))
-
-
-def _lathe(profile, steps: int = 12) -> np.ndarray:
-    """Turn a profile of (radius, height) about the vertical axis."""
-    angles = np.linspace(0, 2 * math.pi, steps + 1)
-    return np.array([[(r * math.cos(a), r * math.sin(a), z) for a in angles] for r, z in profile])
+        turned_ = np.stack([np.outer(profile[:, 0], side) for side in CIRCLE] + [np.repeat(profile[:, 1:], 13, 1)], -1)
+        solid.grid(turned_ + place + at, Paint(dyes[k % 2], roughness=0.3))
 
 
 def framed(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
@@ -331,13 +327,6 @@ def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None
             solid.box((0, thick - 0.004, low), (width - 0.24, 0.008, high - low), paint)
         solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.02, 0.024), METAL)
         solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
-
-
-@shaped
-def ceiling_bowl(solid: Shape, glow: Paint) -> None:
-    """A round ceiling lamp, its top at z = 0.09."""
-    solid.grid(_lathe([(0.001, 0), (0.1, 0.012), (0.16, 0.04), (0.17, 0.06)], 20)[:, ::-1], glow)
-    solid.grid(_lathe([(0.17, 0.06), (0.18, 0.06), (0.18, 0.09)], 20), WHITE)
 
 
 def _filler(name: str) -> Builder:
