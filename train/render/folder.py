@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from PIL import Image
+from PIL import Image, ImageOps
 
 from depth_unet.camera import Camera
 from depth_unet.data.origin import ORIGIN_FILE, Origin, read_origin, strictest
@@ -133,15 +133,14 @@ def contact_sheet(output: Path, path: Path, columns: int = 4, rows: int = 6, wid
         The number of rooms on it.
     """
     rooms = [sorted(file.parent.glob("*.jpg")) for file in sorted(output.glob(f"*/{ROOM_FILE}"))]
-    pictures = []
-    for number, files in enumerate([files for files in rooms if files][: columns * rows]):
+    rooms, tiles = [files for files in rooms if files][: columns * rows], []
+    for number, files in enumerate(rooms):
         with Image.open(files[number % len(files)], formats=["JPEG"]) as image:
-            pictures.append(image.resize((width, width * image.height // image.width), Image.Resampling.LANCZOS))
-    if not pictures:
+            tiles.append(ImageOps.fit(image, (width, width * 3 // 4)))
+    if not tiles:
         raise FileNotFoundError(f"there is no rendered room in {output}")
-    height = pictures[0].height
-    sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height), "white")
-    for number, picture in enumerate(pictures):
-        sheet.paste(picture, (number % columns * width, number // columns * height))
+    sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * tiles[0].height), "white")
+    for number, tile in enumerate(tiles):
+        sheet.paste(tile, (number % columns * width, number // columns * tile.height))
     write_atomically(path, lambda file: sheet.save(file, "JPEG", quality=82))
-    return len(pictures)
+    return len(tiles)

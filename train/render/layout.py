@@ -78,12 +78,8 @@ class Zone:
     def wall(self, side: int) -> Wall:
         """The wall of side 0 to 3."""
         (x, y), wide, deep = self.centre, self.x1 - self.x0, self.y1 - self.y0
-        return (
-            Wall(x, self.y1, 0.0, wide),
-            Wall(self.x1, y, -math.pi / 2, deep),
-            Wall(x, self.y0, math.pi, wide),
-            Wall(self.x0, y, math.pi / 2, deep),
-        )[side]
+        x, y = ((x, self.y1), (self.x1, y), (x, self.y0), (self.x0, y))[side]
+        return Wall(x, y, -math.pi / 2 * side, deep if side % 2 else wide)
 
     def holds(self, x: float, y: float, margin: float = 0.0) -> bool:
         """Whether a point lies in the rectangle, at least `margin` from its walls."""

@@ -3,7 +3,7 @@
 import io
 import math
 import zipfile
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, wraps
@@ -69,18 +69,7 @@ class Layer(NamedTuple):
     clearance: np.ndarray
 
 
-class Survey(NamedTuple):
-    """Surfaces of a mesh.
-
-    Args:
-        layers: the horizontal surfaces that can carry things, from the lowest to the highest.
-        top: (rows, columns) height of the highest surface in each cell, 0 where there is none.
-        voxels: (N, 3) centres of the cubes of `CELL` metres that the surface passes through.
-    """
-
-    layers: list[Layer]
-    top: np.ndarray
-    voxels: np.ndarray
+Survey = namedtuple("Survey", "layers top voxels")  # of `Mesh.survey`
 
 
 @dataclass(eq=False)
@@ -126,7 +115,12 @@ class Mesh:
 
     @cached_property
     def survey(self) -> Survey:
-        """What layout needs to know of the surface."""
+        """What layout needs to know of the surface.
+
+        `layers`: the horizontal surfaces that can carry things, from the lowest to the highest; `top`: (rows, columns)
+        height of the highest surface in each cell, 0 where there is none; `voxels`: (N, 3) centres of the cubes of
+        `CELL` metres that the surface passes through.
+        """
         points, faces = self.samples()
         upward, downward = faces > 0, faces < 0
         heights, (low, high) = points[:, 2], self.bounds

@@ -16,8 +16,6 @@ from train.render.furnish import furnish
 from train.render.plan import Room, build_shell, draw_kind
 from train.render.scene import Scene, cast_by_tree
 
-Seconds = dict[str, float]
-
 
 class Settings(NamedTuple):
     """What decides the frames.
@@ -76,7 +74,7 @@ class Built(NamedTuple):
     views: list[View]
     camera: Camera
     cast: Cast
-    seconds: Seconds
+    seconds: dict[str, float]
 
 
 class Studio:
@@ -109,7 +107,6 @@ class Studio:
         fov = draw_lens(rng, *self.settings.fov)
         views = find_views(room, surfaces, cast, self.settings.views, fov, rng)
         seconds = {"building": built - begin, "view search": time.process_time() - built}
-        seconds |= {"rendering": 0.0, "developing": 0.0}
         return Built(room, surfaces, views, Camera.from_fov(*self.settings.size[::-1], fov), cast, seconds)
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
@@ -125,8 +122,8 @@ class Studio:
             rendered, rng = time.process_time(), self._stream(number, f"photo {index}")
             look = photo.draw_look(random.Random(device), rng, self.settings.strength)
             jpeg = photo.develop(linear, look, rng) if photo.is_lit(linear) else None
-            built.seconds["rendering"] += rendered - begin
-            built.seconds["developing"] += time.process_time() - rendered
+            for part, cost in (("rendering", rendered - begin), ("developing", time.process_time() - rendered)):
+                built.seconds[part] = built.seconds.get(part, 0.0) + cost
             if jpeg:
                 yield Frame(view, jpeg, depth, look)
 
