@@ -15,6 +15,7 @@ from depth_unet.images import read_photo
 from train.render.mesh import Paint
 from train.render.things import COVERS, PAPERS, PICTURES, SCREENS, SIDE, Rng, colour, noise
 
+Values = np.random.Generator
 Noise = Callable[..., np.ndarray]  # (power, stretch) -> (SIDE, SIDE)
 Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
 TILE = 160  # pixels of a tile of the atlas
@@ -26,15 +27,27 @@ def _grain(n: Noise) -> np.ndarray:
     return n(1.1, (1, 12)) + 0.5 * n(0.5, (1, 25)) + 0.8 * np.sin(8 * n(2.2, (1, 5)))
 
 
-TONES: dict[str, Callable[[Noise, int], np.ndarray]] = {  # of (noise, variant)
-    "plaster": lambda n, k: 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2),
-    "concrete": lambda n, k: 0.03 * n(1.3) + 0.03 * n(0.2),
-    "carpet": lambda n, k: (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5),
-    "fabric": lambda n, k: 0.06 * np.sin((250 + 157 * k) * X) * np.sin((250 + 157 * k) * Y) + 0.05 * n(0.6),
-    "wood": lambda n, k: 0.055 * _grain(n),
-    "marble": lambda n, k: -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5),
-    "terrazzo": lambda n, k: 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2),
-    "acoustic": lambda n, k: -0.18 * ((X * 2 % 1 < 0.02) | (Y * 2 % 1 < 0.02) | (n(0.5) > 1.8)) + 0.015 * n(0.2),
+def _planks(n: Noise, k: int, values: Values) -> np.ndarray:
+    rows = (6, 8, 5, 11)[k]
+    row = (Y * rows).astype(int)
+    length = X * (2 + k % 2) + values.random(rows)[row]
+    tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)] + 0.05 * _grain(n)
+    return tone - 0.3 * ((Y * rows % 1 < 0.02) | (length % 1 < 0.006))
+
+
+TONES: dict[str, Callable[[Noise, int, Values], np.ndarray]] = {  # of (noise, variant, random values)
+    "plaster": lambda n, k, _: 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2),
+    "concrete": lambda n, k, _: 0.03 * n(1.3) + 0.03 * n(0.2),
+    "carpet": lambda n, k, _: (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5),
+    "fabric": lambda n, k, _: 0.06 * np.sin((250 + 157 * k) * X) * np.sin((250 + 157 * k) * Y) + 0.05 * n(0.6),
+    "wood": lambda n, k, _: 0.055 * _grain(n),
+    "planks": _planks,
+    "marble": lambda n, k, _: -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5),
+    "terrazzo": lambda n, k, _: 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2),
+    "acoustic": lambda n, k, _: -0.18 * ((X * 2 % 1 < 0.02) | (Y * 2 % 1 < 0.02) | (n(0.5) > 1.8)) + 0.015 * n(0.2),
+    "brick": lambda n, k, values: _bricks(values, (4, 12), True, 0.013, 0.06, 0.12) + 0.04 * n(0.5),
+    "tile": lambda n, k, values: 0.012 * n(1) + 0.03 * n(1.7) * (k % 2) + _bricks(
+        values, ((2, 2), (4, 4), (2, 4), (8, 8))[k], k == 2, 0.009, 0.03, 0.12 if k % 3 == 0 else -0.28),
 }  # fmt: skip
 
 
@@ -43,80 +56,52 @@ def texture(name: str) -> np.ndarray:
     """A texture that repeats at its borders, (512, 512, 3) uint8, of mean 0.8 so that a colour can be multiplied.
 
     Args:
-        name: one of `TONES`, planks, tile, brick (0 to 3) or print (0 to 15), with the number appended.
+        name: one of `TONES` (0 to 3) or print (0 to 15), with the number appended.
     """
     kind, number = re.fullmatch(r"([a-z]+)(\d+)", name).groups()
-    k, values = int(number), np.random.default_rng([int(number), *kind.encode()])
-
-    n = partial(noise, values)
+    values = np.random.default_rng([int(number), *kind.encode()])
     if kind == "print":
-        return _as_bytes(_print(values, k))
-    if kind == "planks":
-        rows, grain = (6, 8, 5, 11)[k], _grain(n)
-        row = (Y * rows).astype(int)
-        length = X * (2 + k % 2) + values.random(rows)[row]
-        tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)] + 0.05 * grain
-        tone[(Y * rows % 1 < 0.02) | (length % 1 < 0.006)] -= 0.3
-    elif kind == "tile":
-        tone = _bricks(values, ((2, 2), (4, 4), (2, 4), (8, 8))[k], k == 2, 0.006, 0.03)
-        tone = np.where(tone == 1, 0.12 if k % 3 == 0 else -0.28, tone + 0.012 * n(1) + 0.03 * n(1.7) * (k % 2))
-    elif kind == "brick":
-        tone = _bricks(values, (4, 12), True, 0.01, 0.06)
-        tone = np.where(tone == 1, 0.12, tone + 0.04 * n(0.5))
-    elif kind in TONES:
-        tone = TONES[kind](n, k)
-    else:
+        return _as_bytes(_print(values, int(number)))
+    if kind not in TONES:
         raise ValueError(f"there is no texture {name!r}")
+    tone = TONES[kind](partial(noise, values), int(number), values)
     spread = (0.8, 1.0, 1.15) if kind in ("wood", "planks") else (1, 1, 1)
     return _as_bytes(0.8 + (tone - tone.mean())[..., None] * spread)
 
 
-def _bricks(values: np.random.Generator, shape: tuple[int, int], bond: bool, joint: float, spread: float) -> np.ndarray:
-    """Tones of (columns, rows) of bricks or tiles; 1 in the joints."""
+def _bricks(values: Values, shape: tuple, bond: bool, joint: float, spread: float, gap: float) -> np.ndarray:
+    """Tones of (columns, rows) of bricks or tiles; `gap` in the joints."""
     columns, rows = shape
     u, v = X * columns + 0.5 * bond * ((Y * rows).astype(int) % 2), Y * rows
     tone = spread * values.standard_normal((rows, columns))[v.astype(int), u.astype(int) % columns]
-    return np.where((u % 1 < (joint + 0.003) * columns) | (v % 1 < (joint + 0.003) * rows), 1, tone)
+    return np.where((u % 1 < joint * columns) | (v % 1 < joint * rows), gap, tone)
 
 
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _print(values: np.random.Generator, k: int) -> np.ndarray:
+def _print(values: Values, k: int) -> np.ndarray:
     """Patterned cloth or wallpaper: stripes, checks, dots, or a mirrored ornament."""
     palette = values.random((6, 3)) * 0.35 + values.random((6, 1)) * 0.4 + 0.25
-    if k % 4 in (0, 1):
-        edges = np.cumsum(values.random(6) + 0.1)
-        picture = palette[np.searchsorted(edges / edges[-1], X[0]).clip(0, 5)][None].repeat(SIDE, 0)
-        picture = (picture + picture.transpose(1, 0, 2)) / 2 if k % 4 else picture
+    edges, count = np.cumsum(values.random(6) + 0.1), int(values.integers(3, 9))
+    picture = palette[np.searchsorted(edges / edges[-1], X).clip(0, 5)]
+    if k % 4 == 1:
+        picture = (picture + picture.transpose(1, 0, 2)) / 2
     elif k % 4 == 2:
-        count = int(values.integers(3, 9))
         u, v = X * count % 1 - 0.5, (Y * count + 0.5 * ((X * count).astype(int) % 2)) % 1 - 0.5
         picture = np.where((np.hypot(u, v) < values.uniform(0.15, 0.4))[..., None], palette[0], palette[1])
-    else:
+    elif k % 4 == 3:
         field = noise(values, 1.6, side=SIDE // 4)
-        field = np.concatenate([field, field[:, ::-1]], 1)
-        field = np.tile(np.concatenate([field, field[::-1]], 0), (2, 2))
+        field = np.tile(np.block([[field, field[:, ::-1]], [field[::-1], field[::-1, ::-1]]]), (2, 2))
         picture = palette[np.clip((field * 1.3 + 3).astype(int), 0, 5)]
-    picture = 0.8 + (picture - picture.mean()) * values.uniform(0.5, 1.1)
-    return picture + 0.02 * noise(values, 0.2)[..., None]
+    return 0.8 + (picture - picture.mean()) * values.uniform(0.5, 1.1) + 0.02 * noise(values, 0.2)[..., None]
 
 
 # Pictures, papers, covers and screens
 
 
-def _shapes(values: np.random.Generator, canvas: np.ndarray, count: int, largest: float) -> None:
-    """Rectangles and discs of random colours."""
-    y, x = np.mgrid[: len(canvas), : len(canvas)] / len(canvas)
-    for _ in range(count):
-        (cx, cy), (w, h) = values.random(2), values.random(2) * largest + 0.03
-        u, v = abs(x - cx) / w, abs(y - cy) / h
-        inside = np.hypot(u, v) < 0.5 if values.random() < 0.4 else np.maximum(u, v) < 0.5
-        canvas[inside] = values.random(3) * values.uniform(0.3, 1)
-
-
-def _landscape(values: np.random.Generator, side: int) -> np.ndarray:
+def _landscape(values: Values, side: int) -> np.ndarray:
     """Sky above hills."""
 
     def tone(hues: list[float], most: float, low: float) -> np.ndarray:
@@ -133,17 +118,12 @@ def _landscape(values: np.random.Generator, side: int) -> np.ndarray:
     return canvas
 
 
-def _art(values: np.random.Generator) -> np.ndarray:
-    """A procedural picture: a landscape, shapes, or colour fields."""
-    style, palette = int(values.integers(4)), values.random((5, 3)) * values.uniform(0.3, 1) + values.random() * 0.3
-    if style == 1:
-        canvas = np.tile(palette[0], (TILE, TILE, 1))
-        _shapes(values, canvas, int(values.integers(3, 14)), 0.6)
-        return canvas
-    if style == 2:
-        fields = np.stack([noise(values, values.uniform(1, 2.4), side=TILE) for _ in range(3)])
-        return 0.5 + 0.2 * np.einsum("khw,kc->hwc", fields, palette[:3] - 0.4)
-    return _landscape(values, TILE)
+def _art(values: Values) -> np.ndarray:
+    """A procedural picture: a landscape, or colour fields."""
+    if values.random() < 0.6:
+        return _landscape(values, TILE)
+    power, palette = values.uniform(1, 2.4), values.random((3, 3)) - 0.4
+    return 0.5 + 0.2 * sum(noise(values, power, side=TILE)[..., None] * tone for tone in palette)
 
 
 def _lines(rng: Rng, canvas: np.ndarray, ink: float, left: int, step: int) -> None:
@@ -185,7 +165,7 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
         elif number in COVERS:
             hue = rng.choice([0.02, 0.08, 0.12, 0.6, rng.random()])
             canvas[:] = colour(rng, hue, between(0.05, 0.7), between(0.15, 0.95))
-            _shapes(values, canvas, rng.randrange(1, 5), 0.5)
+            canvas[100:150, 20:110] = photo()[100:150, 20:110] if rng.random() < 0.5 else 1 - canvas[:1, :1]
             _lines(rng, canvas, rng.choice([-0.5, 0.5]), 60, 30)
         else:
             for _ in range(rng.randrange(1, 4)):  # windows with text
@@ -229,14 +209,12 @@ def dye(paint: Paint, name: str, rng: Rng) -> Paint:
         shift = (0.5 + hue, between(0.5, 1.15), between(0.65, 1.3)) if rng.random() < 0.6 else paint.shift
         return paint._replace(roughness=rough, specular=specular, shift=shift)
     hue, saturation, value = colorsys.rgb_to_hsv(*paint.colour)
-    if paint.skin == -2:  # its file states no colour
-        hue, saturation, value = some(HUES + [rng.random()]), between(0, 0.6), between(0.2, 0.9)
-    elif rng.random() < 0.35:
-        hue = some(HUES + [rng.random()])
-        saturation = saturation * between(0.2, 0.9) + some([0, 0, 0, 0.1, 0.25])
+    if paint.skin == -2 or rng.random() < 0.35:  # its file states no colour, or it is dyed
+        hue, saturation = some([*HUES, rng.random()]), saturation * between(0.2, 0.9) + some([0, 0, 0, 0.1, 0.4])
+        value = between(0.2, 0.9) if paint.skin == -2 else value
     value = min(0.93, max(0.05, value * between(0.7, 1.15) + between(-0.05, 0.08)))
-    look, pattern, scale = rng.random(), "", between(0.25, 0.9) if cloth else between(0.5, 1.5)
-    if look < (0.75 if cloth else 0.5):
+    pattern, scale = "", between(0.25, 0.9) if cloth else between(0.5, 1.5)
+    if rng.random() < (0.75 if cloth else 0.5):
         pattern = some(["fabric", "carpet", "print"] if cloth else ["wood", "wood", "plaster", "concrete", "marble"])
         pattern += str(rng.randrange(16 if pattern == "print" else 4))
     shown = colour(rng, hue, saturation * between(0.5, 1), value)
