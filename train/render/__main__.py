@@ -29,9 +29,8 @@ FURNITURE = ".sh3f libraries, Sweet Home 3D's jar, folders of them, or a folder 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    of = argparse.ArgumentParser(
-        "python -m train.render", None, __doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    of = argparse.ArgumentParser("python -m train.render", description=__doc__, formatter_class=formatter)
     add = of.add_argument
     add("--output", type=Path, metavar="DIR", help="folder of the rooms, read as rgbd:DIR")
     add("--rooms", type=int, default=100, metavar="N", help="number of rooms; a larger number continues")
@@ -47,7 +46,6 @@ def parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=9, help="rays for each pixel before denoising, at most")
     add("--threads", type=int, default=1, help="threads of each process")
     add("--processes", type=int, default=1, help="processes that share the rooms")
-    add("--sheet", type=Path, metavar="FILE", help="also write a JPEG of a frame of each of the first 24 rooms")
     add("--examples", action="store_true", help="render the page's examples instead")
     return of
 
@@ -121,8 +119,8 @@ def render(options: argparse.Namespace) -> int:
 
     settings, models, (pictures, origin) = _settings(options), _models(options), _pictures(options)
     options.output.mkdir(parents=True, exist_ok=True)
-    used = {model.library for model in models or catalogue.primitives()}
-    print(f"terms of weights trained on these rooms: {folder.write_origin(options.output, used, origin).weights}")
+    written = folder.write_origin(options.output, {m.library for m in models or catalogue.primitives()}, origin)
+    print(f"terms of weights trained on these rooms: {written.weights}")
     studio, frames = Studio(settings, catalogue.by_role(models), pictures), 0
     names = [folder.room_name(options.seed, number) for number in range(options.rooms)]
     try:
@@ -145,10 +143,8 @@ def render_examples(options: argparse.Namespace) -> Iterator[Path]:
     if not options.furniture:
         raise ValueError("--examples needs --furniture: the page shows furnished rooms")
     height, width = EXAMPLES_SIZE
-    fov, roles = (
-        Camera.from_focal_35mm(width, height, EXAMPLES_LENS).horizontal_fov_deg,
-        catalogue.by_role(_models(options)),
-    )
+    fov = Camera.from_focal_35mm(width, height, EXAMPLES_LENS).horizontal_fov_deg
+    roles = catalogue.by_role(_models(options))
     for name, (kind, number, index) in EXAMPLES.items():
         with _silent():
             studio = Studio(Settings(0, EXAMPLES_SIZE, 8, (fov, fov), 0.3, (kind,), 30, options.threads), roles)
@@ -162,14 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if all went well, 2 if it could not be done, 130 if interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
-    if importlib.util.find_spec("bpy") is None:
-        sentence = 'rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"'
-        print(f"error: {sentence}", file=sys.stderr)
-        return 2
-    command = [sys.executable, "-m", "train.render", *arguments, "--processes", "1"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    others = [subprocess.Popen(command, **quiet) for _ in range(options.processes - 1)]
+    command, quiet = [sys.executable, "-m", "train.render", *arguments, "--processes", "1"], subprocess.DEVNULL
+    others = [subprocess.Popen(command, stdout=quiet, stderr=quiet) for _ in range(options.processes - 1)]
     try:
+        if importlib.util.find_spec("bpy") is None:
+            raise ValueError('rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"')
         if options.output is None and not options.examples:
             raise ValueError("--output DIR is needed")
         if options.examples:
@@ -177,10 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"wrote {path}")
             return 0
         print(f"rendered {render(options)} frames in {options.output}")
-        codes = [other.wait() for other in others]
-        if options.sheet:
-            print(f"{options.sheet} shows {folder.contact_sheet(options.output, options.sheet)} rooms")
-        return max(codes, default=0)
+        return max((other.wait() for other in others), default=0)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -98,18 +99,7 @@ STAND = {  # metres from where a person can stand, highest pitch
 }  # fmt: skip
 
 
-class Judged(NamedTuple):
-    """What coarse rays tell of a view.
-
-    Args:
-        reason: why it is rejected, or "".
-        score: lower is better.
-    """
-
-    reason: str
-    score: float
-
-
+Judged = namedtuple("Judged", "reason score")  # why a view is rejected, or ""; lower scores are better
 LIMITS = {  # nearest 2 % of the pixels, range of the median depth, largest share of one plane
     "standing": (0.5, 0.9, 7.0, 0.6), "bent": (0.25, 0.35, 1.35, 0.65), "front": (0.25, 0.32, 1.3, 0.85),
     "single": (0.5, 0.7, 2.6, 0.65),

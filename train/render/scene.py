@@ -11,7 +11,7 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Color, Matrix, Vector
 from mathutils.bvhtree import BVHTree
 
 from train.render import materials
@@ -27,7 +27,7 @@ LAMPS = ("ceiling lamp", "table lamp", "floor lamp")  # let the light inside the
 
 def linear(colour: Sequence[float]) -> tuple[float, ...]:
     """sRGB to linear light."""
-    return tuple(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
+    return tuple(Color(colour).from_srgb_to_scene_linear())
 
 
 def cast_by_tree(surfaces: Surfaces) -> Cast:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,20 +42,8 @@ class Settings(NamedTuple):
     threads: int = 1
 
 
-class Frame(NamedTuple):
-    """A rendered view.
-
-    Args:
-        view: the camera.
-        jpeg: bytes of the picture.
-        depth: (H, W) float64 metres along the camera's axis at the pixel centres; 0 where there is nothing.
-        look: settings of the photo.
-    """
-
-    view: View
-    jpeg: bytes
-    depth: np.ndarray
-    look: photo.Look
+# A rendered view: the camera, a JPEG, and (H, W) metres along its axis at the pixel centres, 0 where there is nothing.
+Frame = namedtuple("Frame", "view jpeg depth")
 
 
 class Built(NamedTuple):
@@ -125,7 +114,7 @@ class Studio:
             for part, cost in (("rendering", rendered - begin), ("developing", time.process_time() - rendered)):
                 built.seconds[part] = built.seconds.get(part, 0.0) + cost
             if jpeg:
-                yield Frame(view, jpeg, depth, look)
+                yield Frame(view, jpeg, depth)
 
     def room(self, number: int) -> tuple[Iterator[Frame], Camera, dict[str, Any]]:
         """Build a room: its frames, rendered as they are asked for, their camera, and what room.json states."""
