@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depth_unet import Camera
 from train.render.catalogue import USES
 from train.render.layout import Box, Item, Layout, Zone
 from train.render.plan import Room
@@ -45,11 +46,8 @@ class View(NamedTuple):
 
     def rays(self, height: int, width: int) -> np.ndarray:
         """Directions through the pixel centres, (height * width, 3); 1 m long along the camera's axis."""
-        tangent = math.tan(math.radians(self.fov_deg) / 2)
-        x = ((np.arange(width) + 0.5) / width * 2 - 1) * tangent
-        y = -((np.arange(height) + 0.5) / height * 2 - 1) * tangent * height / width
-        x, y = np.meshgrid(x, y)
-        return np.stack([x, y, -np.ones_like(x)], -1).reshape(-1, 3) @ self.rotation.T
+        points = Camera.from_fov(width, height, self.fov_deg).unproject(np.ones((height, width)))
+        return points.reshape(-1, 3) * (1, -1, -1) @ self.rotation.T
 
 
 class Surfaces(NamedTuple):
@@ -59,13 +57,11 @@ class Surfaces(NamedTuple):
         corners: (T, 3, 3) metres.
         normals: (T, 3) not normalised.
         owners: (T,) number of the thing that each belongs to.
-        planes: (T,) number of the plane that each lies in, within its thing.
     """
 
     corners: np.ndarray
     normals: np.ndarray
     owners: np.ndarray
-    planes: np.ndarray
 
     @classmethod
     def of(cls, items: Sequence[Item], clear: float = 0.4) -> "Surfaces":
@@ -75,13 +71,17 @@ class Surfaces(NamedTuple):
             solid = np.array([paint.opacity >= clear for paint in item.mesh.paints])[item.mesh.slots]
             corners.append(item.vertices()[item.mesh.faces[solid]])
             owners.append(np.full(len(corners[-1]), number))
-        stacked, owner = np.concatenate(corners), np.concatenate(owners)
-        normals = np.cross(stacked[:, 1] - stacked[:, 0], stacked[:, 2] - stacked[:, 0])
+        triangles = np.concatenate(corners)
+        normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+        return cls(triangles, normals, np.concatenate(owners))
+
+    def planes(self, hit: np.ndarray) -> np.ndarray:
+        """How many of these triangles lie in each plane of each thing."""
+        normals = self.normals[hit]
         unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        offset = (unit * stacked[:, 0]).sum(1)
-        keys = np.column_stack([np.round(unit * 10), np.round(offset * 10), owner]).astype(np.int64) + 1000
-        codes = keys @ np.array([1, 2_053, 4_194_301, 8_589_934_583, 17_592_186_044_399])
-        return cls(stacked, normals, owner, np.unique(codes, return_inverse=True)[1].reshape(-1))
+        offset = (unit * self.corners[hit, 0]).sum(1)
+        keys = np.column_stack([np.round(unit * 10), np.round(offset * 10), self.owners[hit]])
+        return np.unique(keys, axis=0, return_counts=True)[1]
 
     def depth(self, eye: np.ndarray, rays: np.ndarray, hit: np.ndarray) -> np.ndarray:
         """Depth along the camera's axis where the rays meet the planes of triangles, 0 where `hit` is -1."""
@@ -119,7 +119,7 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     hit = cast(eye, rays)
     depth = surfaces.depth(eye, rays, hit)
     near, low, high, most = LIMITS[view.kind]
-    median, planes = float(np.median(depth)), np.bincount(surfaces.planes[hit])
+    median, planes = float(np.median(depth)), surfaces.planes(hit)
     share = planes.max() / len(hit)
     faults = {
         "void": (hit < 0).mean() > 0.02, "near": np.percentile(depth, 2) < near,
@@ -128,7 +128,7 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     for reason in (reason for reason, found in faults.items() if found):
         return Judged(reason, 9.0)
     things = len(np.unique(surfaces.owners[hit]))
-    score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt((planes > 0).sum())
+    score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt(len(planes))
     score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front")
     score += 0.3 * max(0.0, 1.25 - np.percentile(depth, 95) / median)
     for other in others:

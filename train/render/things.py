@@ -7,6 +7,7 @@ from colorsys import hsv_to_rgb
 from typing import NamedTuple
 
 import numpy as np
+import trimesh
 from scipy.ndimage import convolve, maximum_filter
 
 from train.render.layout import Opening
@@ -18,7 +19,6 @@ WHITE, DARK = Paint((0.86, 0.85, 0.83), roughness=0.5), Paint((0.07, 0.07, 0.08)
 METAL = Paint((0.66, 0.66, 0.65), metallic=0.9, roughness=0.35)
 MIRROR = Paint((0.92, 0.93, 0.93), metallic=1.0, roughness=0.02)
 SIDE = 512  # pixels of a texture
-CIRCLE = np.cos(np.linspace(0, 2 * np.pi, 13)), np.sin(np.linspace(0, 2 * np.pi, 13))
 HERE = (0.0, 0.0, 0.0)
 
 Rng = random.Random
@@ -109,8 +109,9 @@ def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
         tall, neck = height * rng.uniform(0.5, 1), rng.choice([1, 0.45])
         place = ((k + 0.5) / count - 0.5) * width, rng.uniform(-0.8, 0.8) * (depth / 2 - radius), 0
         profile = np.array([(0, 0), (1, 0), (1, 0.7), (neck, 0.85), (0.4, 1), (0, 1)]) * (radius, tall)
-        turned_ = np.stack([np.outer(profile[:, 0], side) for side in CIRCLE] + [np.repeat(profile[:, 1:], 13, 1)], -1)
-        solid.grid(turned_ + place + at, Paint(dyes[k % 2], roughness=0.3))
+        jar = trimesh.creation.revolve(profile, sections=12)
+        flat, paint = np.zeros((len(jar.vertices), 2)), Paint(dyes[k % 2], roughness=0.3)
+        solid.add(jar.vertices + place + at, jar.faces, flat, paint)
 
 
 def framed(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
