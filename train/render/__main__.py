@@ -21,7 +21,10 @@ from train.render import catalogue, folder
 from train.render.plan import KINDS
 
 # Kind and number of the room, and number of the view in it.
-EXAMPLES = {"living_room": ("living room", 2, 1), "kitchen": ("kitchen", 2, 0), "bedroom": ("bedroom", 0, 0)}
+EXAMPLES = {
+    "living_room": ("living room", 0, 3), "kitchen": ("kitchen", 0, 3), "bedroom": ("bedroom", 3, 3),
+    "desk": ("office", 3, 1),
+}  # fmt: skip
 EXAMPLES_SIZE, EXAMPLES_LENS = (720, 960), 28  # height and width; focal length as a 35 mm equivalent
 EXAMPLES_FOLDER = Path(__file__).parents[2] / "depth_unet" / "page" / "examples"
 FURNITURE = ".sh3f libraries, Sweet Home 3D's jar, folders of them, or a folder of OBJ or GLB models with sizes.csv"
