@@ -179,10 +179,8 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
         shelf, v = height > 1.15, -depth / 2 - between(0, 0.45)
         v = v - 0.4 if shelf else v if rng.random() < 0.75 else between(-0.5, 0.5) * depth
         (x, y), middle = target.at(between(-0.5, 0.5) * width, v), height * (between(0.2, 0.8) if shelf else 1)
-        aim, z = (
-            target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth),
-            middle + between(0.3, 0.8) - 0.3 * shelf,
-        )
+        aim = target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth)
+        z = middle + between(0.3, 0.8) - 0.3 * shelf
     z = min(1.8, max(0.55, z))
     pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
     if kind == "standing":

@@ -109,16 +109,11 @@ def table(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-RULES = {
-    row["role"]: Rule(**row | {key: numbers(row[key]) for key in ("least", "most", "usual", "height")})
-    for row in table("roles.csv")
-}
-
-
+RANGES = ("least", "most", "usual", "height")
+ROLES = {row["role"]: row for row in table("roles.csv")}
+RULES = {role: Rule(**row | {key: numbers(row[key]) for key in RANGES}) for role, row in ROLES.items()}
 BUILT = {row["role"]: row for row in table("built.csv")}  # the roles of things that `train.render.things` builds
-USES = defaultdict(
-    str, {role: rule.uses for role, rule in RULES.items()} | {role: r["uses"] for role, r in BUILT.items()}
-)
+USES = defaultdict(str, {role: row["uses"] for role, row in (ROLES | BUILT).items()})
 
 
 def _read_archive(path: Path) -> list[Model]:
