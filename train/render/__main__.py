@@ -150,7 +150,7 @@ def render_examples(options: argparse.Namespace) -> Iterator[Path]:
     roles = catalogue.by_role(_models(options))
     for name, (kind, number, index) in EXAMPLES.items():
         with _silent():
-            studio = Studio(Settings(0, EXAMPLES_SIZE, 8, (fov, fov), 0.3, (kind,), 30, options.threads), roles)
+            studio = Studio(Settings(0, EXAMPLES_SIZE, 8, (fov, fov), 0.3, (kind,), 16, options.threads), roles)
             built = studio.build(number)
             frame = next(studio.frames(number, built._replace(views=built.views[index:])))
         write_atomically(EXAMPLES_FOLDER / f"{name}.jpg", with_focal_35mm(frame.jpeg, EXAMPLES_LENS))
