@@ -8,6 +8,7 @@ import math
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -368,7 +369,7 @@ class DepthLoss(nn.Module):
             target: same shape.
             valid: same shape, bool.
             bin_logits: (N, bins, H/2, W/2), see `soft_bin_cross_entropy`; None leaves out its term.
-            log_scale: same shape as the prediction, see `laplace_loss`; None leaves out its term.
+            log_scale: (N, 1, h, w), resized to the prediction, see `laplace_loss`; None leaves out its term.
         """
         _check_shapes(prediction, target, valid)
         depths = {"min_depth": self.min_depth, "max_depth": self.max_depth}
@@ -382,7 +383,8 @@ class DepthLoss(nn.Module):
             halved = (slice(None), slice(None), slice(None, None, 2), slice(None, None, 2))
             computed["entropy"] = lambda: soft_bin_cross_entropy(bin_logits, target[halved], valid[halved], **depths)
         if log_scale is not None:
-            computed["scale"] = lambda: laplace_loss(log_scale, prediction, target, valid)
+            resized = F.interpolate(log_scale, prediction.shape[2:], mode="bilinear")
+            computed["scale"] = lambda: laplace_loss(resized, prediction, target, valid)
         return {name: compute() for name, compute in computed.items() if self.weights[name]}
 
     def _log_ssim(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

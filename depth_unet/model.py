@@ -31,7 +31,6 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _EPSILON = 1e-4  # of the log range; keeps the logit of the bins' mean finite
-_SCALE_CHANNELS = 32
 _EXPECTED_ERROR = 0.15  # of log depth, before training
 _SCALES = (-7.0, 3.0)  # of the logarithm of the expected error: beyond all that occurs, and finite
 _CLASSIFIER_KEYS = ("conv_head.", "bn2.", "classifier.", "fc.", "head.", "last_linear.")
@@ -46,8 +45,8 @@ class DepthDetails(NamedTuple):
     Args:
         depth: (N, 1, H, W) float32, metres of the canonical camera.
         bin_logits: (N, depth_bins, h, w) float32 at half the size, or None without bins.
-        log_scale: (N, 1, H, W) float32, log of the mean absolute error of log depth that the network expects, or None
-            without `config.uncertainty`.
+        log_scale: (N, 1, h, w) float32 at half the size, log of the mean absolute error of log depth that the network
+            expects, or None without `config.uncertainty`.
     """
 
     depth: torch.Tensor
@@ -103,9 +102,9 @@ class DepthUNet(nn.Module, Predictor):
             self.bins = nn.Conv2d(config.decoder_channels[-2], config.depth_bins, 3, padding=1)
             nn.init.zeros_(self.unet.segmentation_head[0].weight)  # the correction starts at 0
         if config.uncertainty:
-            expected = nn.Conv2d(_SCALE_CHANNELS, 1, 1)
+            channels = config.decoder_channels[-2]
+            hidden, expected = nn.Conv2d(channels, channels, 3, padding=1), nn.Conv2d(channels, 1, 1)
             nn.init.constant_(expected.bias, math.log(_EXPECTED_ERROR))
-            hidden = nn.Conv2d(config.decoder_channels[-2], _SCALE_CHANNELS, 3, padding=1)
             self.scale = nn.Sequential(hidden, nn.ReLU(), expected)
         # The normalisation belongs to the config, not to the weights.
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
@@ -141,7 +140,7 @@ class DepthUNet(nn.Module, Predictor):
             return depth
         log_scale = None
         if self.config.uncertainty:
-            log_scale = F.interpolate(self.scale(half).float(), logits.shape[2:], mode="bilinear").clamp(*_SCALES)
+            log_scale = self.scale(half).float().clamp(*_SCALES)
         return DepthDetails(depth, bin_logits, log_scale)
 
     def _decode(self, image: torch.Tensor, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -205,7 +204,8 @@ class DepthUNet(nn.Module, Predictor):
         if details.bin_logits is not None:
             log_shares = details.bin_logits.log_softmax(1)
             entropy = -(log_shares.exp() * log_shares).sum(1, keepdim=True)
-            log_sigma = log_sigma + 0.5 * F.interpolate(entropy, log_sigma.shape[2:], mode="bilinear")
+            log_sigma = log_sigma + 0.5 * entropy
+        log_sigma = F.interpolate(log_sigma, details.depth.shape[2:], mode="bilinear")
         return self.config.uncertainty * log_sigma.exp()
 
     @property

@@ -404,13 +404,14 @@ def test_the_heads_count_with_their_weights_and_only_where_they_are_given() -> N
     torch.manual_seed(0)
     loss = DepthLoss(0.5, 4.0, entropy_weight=0.25, scale_weight=0.5)
     prediction, target = torch.rand(1, 1, 16, 16) + 1, torch.rand(1, 1, 16, 16) + 1
-    logits, log_scale = torch.randn(1, 6, 8, 8), torch.randn(1, 1, 16, 16)
+    logits, log_scale = torch.randn(1, 6, 8, 8), torch.randn(1, 1, 8, 8)
     valid = target > 1.1
     alone = loss(prediction, target, valid)
     both = loss(prediction, target, valid, logits, log_scale)
     halved = np.s_[:, :, ::2, ::2]
     entropy = soft_bin_cross_entropy(logits, target[halved], valid[halved], min_depth=0.5, max_depth=4.0)
-    scale = laplace_loss(log_scale, prediction, target, valid)
+    at_full_size = torch.nn.functional.interpolate(log_scale, (16, 16), mode="bilinear")
+    scale = laplace_loss(at_full_size, prediction, target, valid)
     torch.testing.assert_close(both, alone + 0.25 * entropy + 0.5 * scale)
     assert set(loss.terms(prediction, target, valid, logits, log_scale)) == {"ssim", "mare", "entropy", "scale"}
     assert set(loss.terms(prediction, target, valid)) == {"ssim", "mare"}

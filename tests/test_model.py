@@ -215,8 +215,7 @@ def test_the_uncertainty_is_that_of_the_head_times_the_factor(tiny_config: Depth
         _, logits, log_scale = model(images, details=True)
     shares = logits.softmax(1)
     bins = torch.exp(-(shares * shares.log()).sum(1, keepdim=True))  # their effective number
-    log_bins = torch.nn.functional.interpolate(bins.log(), log_scale.shape[2:], mode="bilinear")
-    wanted = log_scale.exp() * log_bins.exp().sqrt()
+    wanted = torch.nn.functional.interpolate(log_scale + bins.log() / 2, (64, 96), mode="bilinear").exp()
     depth, found = model.run_with_uncertainty(images)
     assert torch.equal(depth, model.run(images))
     torch.testing.assert_close(found, tiny_config.uncertainty * wanted)
@@ -247,7 +246,7 @@ def test_details_are_what_losses_need(tiny_config: DepthUNetConfig, bins: int) -
     images = torch.rand(2, 3, 64, 96)
     with torch.inference_mode():
         depth, logits, log_scale = model(images, details=True)
-        assert torch.equal(depth, model(images)) and log_scale.shape == depth.shape
+        assert torch.equal(depth, model(images)) and log_scale.shape == (2, 1, 32, 48)
     if not bins:
         assert logits is None
         return
