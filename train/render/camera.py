@@ -9,12 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from depth_unet import Camera
-from train.render.catalogue import USES
+from train.render.catalogue import USES, numbers, table
 from train.render.layout import Box, Item, Layout, Zone
 from train.render.plan import Room
 
 GRID = (12, 16)  # rows and columns of the rays that judge a view
-KINDS = {"standing": 0.53, "bent": 0.25, "front": 0.14, "single": 0.08}
+TABLE = {row["kind"]: row for row in table("cameras.csv")}
+KINDS = {kind: float(row["share"]) for kind, row in TABLE.items()}
+# Nearest 2 % of the pixels, range of the median depth, largest share of one plane.
+LIMITS = {kind: numbers(row["limits"]) for kind, row in TABLE.items()}
+STAND = {kind: numbers(row["stand"]) for kind, row in TABLE.items()}  # metres to where a person stands, highest pitch
 
 
 class View(NamedTuple):
@@ -94,16 +98,7 @@ class Surfaces(NamedTuple):
 Cast = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (eye (3,), rays (N, 3)) -> (N,) first triangles hit, or -1
 
 
-STAND = {  # metres from where a person can stand, highest pitch
-    "standing": (0.3, 10), "bent": (0.75, 0), "front": (0.6, 5), "single": (0.3, 10),
-}  # fmt: skip
-
-
 Judged = namedtuple("Judged", "reason score")  # why a view is rejected, or ""; lower scores are better
-LIMITS = {  # nearest 2 % of the pixels, range of the median depth, largest share of one plane
-    "standing": (0.5, 0.9, 7.0, 0.6), "bent": (0.25, 0.35, 1.35, 0.65), "front": (0.25, 0.32, 1.3, 0.85),
-    "single": (0.5, 0.7, 2.6, 0.65),
-}  # fmt: skip
 
 
 def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Sequence[View]) -> Judged:
