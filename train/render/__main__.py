@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -19,26 +20,28 @@ from depth_unet.folders import photos_in
 from train.render import catalogue, folder
 from train.render.plan import KINDS
 
-# Number of the room, and of the view among those of a standing person.
-EXAMPLES = {"living_room": ("living room", 2, 1), "kitchen": ("kitchen", 2, 0), "bedroom": ("bedroom", 0, 0)}
-EXAMPLES_SIZE, EXAMPLES_FOCAL_35MM = (720, 960), 28
-EXAMPLES_FOLDER = Path("depth_unet", "page", "examples")
+# Kind and number of the room, and number of the view in it.
+EXAMPLES = {
+    "living_room": ("living room", 0, 3), "kitchen": ("kitchen", 0, 3), "bedroom": ("bedroom", 3, 3),
+    "desk": ("office", 3, 1),
+}  # fmt: skip
+EXAMPLES_SIZE, EXAMPLES_LENS = (720, 960), 28  # height and width; focal length as a 35 mm equivalent
+EXAMPLES_FOLDER = Path(__file__).parents[2] / "depth_unet" / "page" / "examples"
 FURNITURE = ".sh3f libraries, Sweet Home 3D's jar, folders of them, or a folder of OBJ or GLB models with sizes.csv"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
-    of = argparse.ArgumentParser(prog="python -m train.render", description=__doc__, formatter_class=formatter)
-    add, angles = of.add_argument, {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH"), "default": (50.0, 85.0)}
+    of = argparse.ArgumentParser("python -m train.render", description=__doc__, formatter_class=formatter)
+    add = of.add_argument
     add("--output", type=Path, metavar="DIR", help="folder of the rooms, read as rgbd:DIR")
     add("--rooms", type=int, default=100, metavar="N", help="number of rooms; a larger number continues")
-    add("--first", type=int, default=0, metavar="N", help="number of the first room")
     add("--furniture", type=Path, nargs="+", default=[], metavar="LIBRARY", help=FURNITURE)
     add("--kinds", nargs="+", choices=KINDS, metavar="KIND", default=[], help=f"only these rooms: {', '.join(KINDS)}")
     add("--size", default="240x320", metavar="HxW", help="height and width of a frame in pixels")
     add("--views", type=int, default=6, help="frames of each room, at most")
-    add("--fov", **angles, help="narrowest and widest field of view across, degrees")
+    add("--fov", type=float, nargs=2, default=[50, 85], help="narrowest and widest field of view across, degrees")
     add("--seed", type=int, default=0, help="the same seed gives the same layout, cameras and depth")
     add("--strength", type=float, default=1.0, help="of the photo model: 0 for clean pictures, 1 for those of phones")
     add("--pictures", type=Path, metavar="FOLDER", help="pictures for posters and screens")
@@ -46,20 +49,8 @@ def parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=9, help="rays for each pixel before denoising, at most")
     add("--threads", type=int, default=1, help="threads of each process")
     add("--processes", type=int, default=1, help="processes that share the rooms")
-    add("--sheet", type=Path, metavar="FILE", help="also write a JPEG of a frame of each of the first 24 rooms")
-    examples = {"nargs": "?", "type": Path, "const": EXAMPLES_FOLDER, "metavar": "DIR"}
-    add("--examples", **examples, help="render the page's examples instead")
+    add("--examples", action="store_true", help="render the page's examples instead")
     return of
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = (int(side) for side in text.lower().split("x"))
-    except ValueError:
-        height = width = 0
-    if min(height, width) < 16:
-        raise ValueError(f"--size must be HEIGHTxWIDTH of at least 16 pixels each, e.g. 240x320, not {text!r}")
-    return height, width
 
 
 def _pictures(options: argparse.Namespace) -> tuple[list[Path], Origin | None]:
@@ -69,11 +60,10 @@ def _pictures(options: argparse.Namespace) -> tuple[list[Path], Origin | None]:
     found, _ = photos_in(options.pictures)
     if not found:
         raise FileNotFoundError(f"there is no picture in {options.pictures}")
-    if options.pictures_terms:
-        return found, Origin(options.pictures.name, weights=options.pictures_terms)
-    if (options.pictures / ORIGIN_FILE).is_file():
-        return found, read_origin(options.pictures / ORIGIN_FILE)
-    return found, Origin(options.pictures.name)
+    stated = options.pictures / ORIGIN_FILE
+    if stated.is_file() and not options.pictures_terms:
+        return found, read_origin(stated)
+    return found, Origin(options.pictures.name, weights=options.pictures_terms or "unknown")
 
 
 @contextmanager
@@ -104,13 +94,17 @@ def _settings(options: argparse.Namespace):
     """The settings of the frames, checked."""
     from train.render.studio import Settings  # imports Blender
 
-    low, high = options.fov
+    (low, high), size = options.fov, re.fullmatch(r"(\d+)x(\d+)", options.size.lower())
+    if not size or min(int(side) for side in size.groups()) < 16:
+        raise ValueError(f"--size must be HEIGHTxWIDTH of at least 16 pixels each, not {options.size!r}")
     if not 20 <= low <= high <= 120:
         raise ValueError(f"--fov must be two angles between 20 and 120 degrees, the smaller first, not {low} {high}")
-    counts = options.rooms, options.views, options.samples, options.threads, options.processes
-    if min(counts) < 1 or options.strength < 0:
-        raise ValueError("the numbers of rooms, views, samples, threads, processes must be at least 1, --strength 0")
-    frame = options.seed, _size(options.size), options.views, (low, high), options.strength
+    if (
+        min(options.rooms, options.views, options.samples, options.threads, options.processes) < 1
+        or options.strength < 0
+    ):
+        raise ValueError("the numbers of rooms, views, samples, threads and processes must be at least 1, --strength 0")
+    frame = options.seed, (int(size[1]), int(size[2])), options.views, (low, high), options.strength
     return Settings(*frame, tuple(options.kinds), options.samples, options.threads)
 
 
@@ -128,13 +122,13 @@ def render(options: argparse.Namespace) -> int:
 
     settings, models, (pictures, origin) = _settings(options), _models(options), _pictures(options)
     options.output.mkdir(parents=True, exist_ok=True)
-    used = {model.library for model in models or catalogue.primitives()}
-    print(f"terms of weights trained on these rooms: {folder.write_origin(options.output, used, origin).weights}")
+    written = folder.write_origin(options.output, {m.library for m in models or catalogue.primitives()}, origin)
+    print(f"terms of weights trained on these rooms: {written.weights}")
     studio, frames = Studio(settings, catalogue.by_role(models), pictures), 0
-    names = [folder.room_name(options.seed, options.first + number) for number in range(options.rooms)]
+    names = [folder.room_name(options.seed, number) for number in range(options.rooms)]
     try:
         with tqdm(total=options.rooms, unit="room", initial=folder.finished(options.output, names)) as bar:
-            for number, name in enumerate(names, options.first):
+            for number, name in enumerate(names):
                 with folder.claimed(options.output, name) as place, _silent():
                     frames += folder.write_room(place, *studio.room(number)) if place else 0
                 bar.set_postfix(frames=frames, refresh=False)
@@ -151,46 +145,35 @@ def render_examples(options: argparse.Namespace) -> Iterator[Path]:
 
     if not options.furniture:
         raise ValueError("--examples needs --furniture: the page shows furnished rooms")
-    options.examples.mkdir(parents=True, exist_ok=True)
-    roles, (height, width) = catalogue.by_role(_models(options)), EXAMPLES_SIZE
-    fov = Camera.from_focal_35mm(width, height, EXAMPLES_FOCAL_35MM).horizontal_fov_deg
+    height, width = EXAMPLES_SIZE
+    fov = Camera.from_focal_35mm(width, height, EXAMPLES_LENS).horizontal_fov_deg
+    roles = catalogue.by_role(_models(options))
     for name, (kind, number, index) in EXAMPLES.items():
-        settings = Settings(0, EXAMPLES_SIZE, 6, (fov, fov), 0.5, (kind,), 20, os.cpu_count() or 1)
         with _silent():
-            studio = Studio(settings, roles)
+            studio = Studio(Settings(0, EXAMPLES_SIZE, 8, (fov, fov), 0.3, (kind,), 16, options.threads), roles)
             built = studio.build(number)
-            standing = [view for view in built.views if view.kind == "standing"]
-            frame = next(studio.frames(number, built._replace(views=standing[index:])))
-        path = options.examples / f"{name}.jpg"
-        write_atomically(path, with_focal_35mm(frame.jpeg, EXAMPLES_FOCAL_35MM))
-        yield path
+            frame = next(studio.frames(number, built._replace(views=built.views[index:])))
+        write_atomically(EXAMPLES_FOLDER / f"{name}.jpg", with_focal_35mm(frame.jpeg, EXAMPLES_LENS))
+        yield EXAMPLES_FOLDER / f"{name}.jpg"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if all went well, 2 if it could not be done, 130 if interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
-    missing = ""
-    if importlib.util.find_spec("bpy") is None:
-        missing = 'rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"'
-    elif options.output is None and options.examples is None:
-        missing = "--output DIR is needed"
-    if missing:
-        print(f"error: {missing}", file=sys.stderr)
-        return 2
-    command = [sys.executable, "-m", "train.render", *arguments, "--processes", "1"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    others = [subprocess.Popen(command, **quiet) for _ in range(options.processes - 1)]
+    command, quiet = [sys.executable, "-m", "train.render", *arguments, "--processes", "1"], subprocess.DEVNULL
+    others = [subprocess.Popen(command, stdout=quiet, stderr=quiet) for _ in range(options.processes - 1)]
     try:
+        if importlib.util.find_spec("bpy") is None:
+            raise ValueError('rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"')
+        if options.output is None and not options.examples:
+            raise ValueError("--output DIR is needed")
         if options.examples:
             for path in render_examples(options):
                 print(f"wrote {path}")
             return 0
         print(f"rendered {render(options)} frames in {options.output}")
-        codes = [other.wait() for other in others]
-        if options.sheet:
-            print(f"{options.sheet} shows {folder.contact_sheet(options.output, options.sheet)} rooms")
-        return max(codes, default=0)
+        return max((other.wait() for other in others), default=0)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

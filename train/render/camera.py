@@ -2,19 +2,23 @@
 
 import math
 import random
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from depth_unet import Camera
+from train.render.catalogue import USES, numbers, table
 from train.render.layout import Box, Item, Layout, Zone
 from train.render.plan import Room
 
 GRID = (12, 16)  # rows and columns of the rays that judge a view
-KINDS = {"standing": 0.53, "bent": 0.25, "front": 0.14, "single": 0.08}
-TABLES = {"table", "desk", "coffee table", "small table", "base cabinet", "sink", "island", "chest", "rack", "bookcase",
-          "bedside", "tv stand", "office cabinet", "basin", "cooker", "filing"}  # fmt: skip
-FRONTS = {"rack", "bookcase", "office cabinet", "fridge", "wardrobe", "chest"}
+TABLE = {row["kind"]: row for row in table("cameras.csv")}
+KINDS = {kind: float(row["share"]) for kind, row in TABLE.items()}
+# Nearest 2 % of the pixels, range of the median depth, largest share of one plane.
+LIMITS = {kind: numbers(row["limits"]) for kind, row in TABLE.items()}
+STAND = {kind: numbers(row["stand"]) for kind, row in TABLE.items()}  # metres to where a person stands, highest pitch
 
 
 class View(NamedTuple):
@@ -46,11 +50,8 @@ class View(NamedTuple):
 
     def rays(self, height: int, width: int) -> np.ndarray:
         """Directions through the pixel centres, (height * width, 3); 1 m long along the camera's axis."""
-        tangent = math.tan(math.radians(self.fov_deg) / 2)
-        x = ((np.arange(width) + 0.5) / width * 2 - 1) * tangent
-        y = -((np.arange(height) + 0.5) / height * 2 - 1) * tangent * height / width
-        x, y = np.meshgrid(x, y)
-        return np.stack([x, y, -np.ones_like(x)], -1).reshape(-1, 3) @ self.rotation.T
+        points = Camera.from_fov(width, height, self.fov_deg).unproject(np.ones((height, width)))
+        return points.reshape(-1, 3) * (1, -1, -1) @ self.rotation.T
 
 
 class Surfaces(NamedTuple):
@@ -60,13 +61,11 @@ class Surfaces(NamedTuple):
         corners: (T, 3, 3) metres.
         normals: (T, 3) not normalised.
         owners: (T,) number of the thing that each belongs to.
-        planes: (T,) number of the plane that each lies in, within its thing.
     """
 
     corners: np.ndarray
     normals: np.ndarray
     owners: np.ndarray
-    planes: np.ndarray
 
     @classmethod
     def of(cls, items: Sequence[Item], clear: float = 0.4) -> "Surfaces":
@@ -76,13 +75,17 @@ class Surfaces(NamedTuple):
             solid = np.array([paint.opacity >= clear for paint in item.mesh.paints])[item.mesh.slots]
             corners.append(item.vertices()[item.mesh.faces[solid]])
             owners.append(np.full(len(corners[-1]), number))
-        stacked, owner = np.concatenate(corners), np.concatenate(owners)
-        normals = np.cross(stacked[:, 1] - stacked[:, 0], stacked[:, 2] - stacked[:, 0])
+        triangles = np.concatenate(corners)
+        normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+        return cls(triangles, normals, np.concatenate(owners))
+
+    def planes(self, hit: np.ndarray) -> np.ndarray:
+        """How many of these triangles lie in each plane of each thing."""
+        normals = self.normals[hit]
         unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        offset = (unit * stacked[:, 0]).sum(1)
-        keys = np.column_stack([np.round(unit * 10), np.round(offset * 10), owner]).astype(np.int64) + 1000
-        codes = keys @ np.array([1, 2_053, 4_194_301, 8_589_934_583, 17_592_186_044_399])
-        return cls(stacked, normals, owner, np.unique(codes, return_inverse=True)[1].reshape(-1))
+        offset = (unit * self.corners[hit, 0]).sum(1)
+        keys = np.column_stack([np.round(unit * 10), np.round(offset * 10), self.owners[hit]])
+        return np.unique(keys, axis=0, return_counts=True)[1]
 
     def depth(self, eye: np.ndarray, rays: np.ndarray, hit: np.ndarray) -> np.ndarray:
         """Depth along the camera's axis where the rays meet the planes of triangles, 0 where `hit` is -1."""
@@ -95,22 +98,7 @@ class Surfaces(NamedTuple):
 Cast = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (eye (3,), rays (N, 3)) -> (N,) first triangles hit, or -1
 
 
-class Judged(NamedTuple):
-    """What coarse rays tell of a view.
-
-    Args:
-        reason: why it is rejected, or "".
-        score: lower is better.
-    """
-
-    reason: str
-    score: float
-
-
-LIMITS = {  # nearest 2 % of the pixels, range of the median depth, largest share of one plane
-    "standing": (0.5, 0.9, 7.0, 0.6), "bent": (0.25, 0.35, 1.35, 0.65), "front": (0.25, 0.32, 1.3, 0.85),
-    "single": (0.5, 0.7, 2.6, 0.65),
-}  # fmt: skip
+Judged = namedtuple("Judged", "reason score")  # why a view is rejected, or ""; lower scores are better
 
 
 def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Sequence[View]) -> Judged:
@@ -125,19 +113,17 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     eye, rays = np.array(view.eye), view.rays(*GRID)
     hit = cast(eye, rays)
     depth = surfaces.depth(eye, rays, hit)
-    if (hit < 0).mean() > 0.02:
-        return Judged("void", 9.0)
     near, low, high, most = LIMITS[view.kind]
-    median, planes = float(np.median(depth)), np.bincount(surfaces.planes[hit])
-    if np.percentile(depth, 2) < near:
-        return Judged("near", 9.0)
-    if not low < median < high:
-        return Judged("median", 9.0)
+    median, planes = float(np.median(depth)), surfaces.planes(hit)
     share = planes.max() / len(hit)
-    if share > most:
-        return Judged("plane", 9.0)
+    faults = {
+        "void": (hit < 0).mean() > 0.02, "near": np.percentile(depth, 2) < near,
+        "median": not low < median < high, "plane": share > most,
+    }  # fmt: skip
+    for reason in (reason for reason, found in faults.items() if found):
+        return Judged(reason, 9.0)
     things = len(np.unique(surfaces.owners[hit]))
-    score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt((planes > 0).sum())
+    score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt(len(planes))
     score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front")
     score += 0.3 * max(0.0, 1.25 - np.percentile(depth, 95) / median)
     for other in others:
@@ -161,43 +147,39 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
     """A camera of a kind, or None if it is nowhere near where a person can stand."""
     between, placed = rng.uniform, layout.items
     zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
-    pools = {
-        "standing": placed,
-        "bent": [item for item in placed if item.role in TABLES and item.z < 0.1],
-        "front": [item for item in placed if item.role == "screen"],
+    screens = [item for item in placed if "screen" in USES[item.role]]
+    fronts = [item for item in placed if "front" in USES[item.role] and item.z < 0.1]
+    pool = {
+        "standing": placed, "front": screens if screens and rng.random() < 0.7 else fronts,
+        "bent": [item for item in placed if "bent" in USES[item.role] and item.z < 0.1],
         "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and item.size[0] > 0.3],
-    }
-    if kind == "front" and (not pools[kind] or rng.random() < 0.3):
-        pools[kind] = [item for item in placed if item.role in FRONTS and item.z < 0.1]
-    if not pools[kind]:
+    }[kind]  # fmt: skip
+    if not pool:
         return None
-    target = rng.choice(pools[kind])
-    (width, depth, height), reach, highest = target.size, 0.3, 10
+    target = rng.choice(pool)
+    (width, depth, height), (reach, highest) = target.size, STAND[kind]
+    angle, away, aim = between(0, 2 * math.pi), between(0.9, 1.9) + max(target.size[:2]) / 2, (target.x, target.y)
+    x, y, z = target.x + away * math.cos(angle), target.y + away * math.sin(angle), between(1.0, 1.75)
+    middle = height * between(0.2, 0.9)
     if kind == "standing":
         x, y = between(zone.x0 + 0.2, zone.x1 - 0.2), between(zone.y0 + 0.2, zone.y1 - 0.2)
-        aim = target.x + rng.gauss(0, 0.4), target.y + rng.gauss(0, 0.4)
-        z, pitch = min(1.8, max(0.8, rng.gauss(1.38, 0.22))), math.radians(max(-35, rng.gauss(-12, 9)))
-    else:
-        if kind == "front":
-            screen, reach, highest = target.role == "screen", 0.6, 5
-            u, share = (rng.gauss(0, 0.06), 0.5) if screen else (between(-0.3, 0.3) * width, between(0.15, 0.9))
-            (x, y), aim = target.at(u + rng.gauss(0, 0.15), -depth / 2 - between(0.4, 1.05)), target.at(u, -depth / 2)
-            middle = target.z + height * share
-            z = middle + between(-0.1, 0.4)
-        elif kind == "bent":
-            shelf, reach, highest = height > 1.15, 0.75, 0
-            v = -depth / 2 - (between(0.4, 0.9) if shelf else between(0, 0.45))
-            u = between(-0.5, 0.5) * width
-            x, y = target.at(u, v if shelf or rng.random() < 0.75 else between(-0.5, 0.5) * depth)
-            aim = target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth)
-            middle = target.z + height * (between(0.2, 0.8) if shelf else 1)
-            z = middle + (between(0.0, 0.4) if shelf else between(0.3, 0.8))
-        else:
-            angle, away = between(0, 2 * math.pi), between(0.9, 1.9) + max(width, depth) / 2
-            x, y = target.x + away * math.cos(angle), target.y + away * math.sin(angle)
-            aim, middle, z = (target.x, target.y), height * between(0.2, 0.9), between(1.0, 1.75)
-        z = min(1.8, max(0.55, z))
-        pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
+        aim, z = (target.x + rng.gauss(0, 0.4), target.y + rng.gauss(0, 0.4)), max(0.8, rng.gauss(1.38, 0.22))
+    elif kind == "front":
+        screen = "screen" in USES[target.role]
+        u, share = (rng.gauss(0, 0.06), 0.5) if screen else (between(-0.3, 0.3) * width, between(0.15, 0.9))
+        (x, y), aim = target.at(u + rng.gauss(0, 0.15), -depth / 2 - between(0.4, 1.05)), target.at(u, -depth / 2)
+        middle = target.z + height * share
+        z = middle + between(-0.1, 0.4)
+    elif kind == "bent":
+        shelf, v = height > 1.15, -depth / 2 - between(0, 0.45)
+        v = v - 0.4 if shelf else v if rng.random() < 0.75 else between(-0.5, 0.5) * depth
+        (x, y), middle = target.at(between(-0.5, 0.5) * width, v), height * (between(0.2, 0.8) if shelf else 1)
+        aim = target.at(between(-0.35, 0.35) * width, between(-0.25, 0.4) * depth)
+        z = middle + between(0.3, 0.8) - 0.3 * shelf
+    z = min(1.8, max(0.55, z))
+    pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
+    if kind == "standing":
+        pitch = math.radians(max(-35, rng.gauss(-12, 9)))
     zone = next((other for other in layout.zones if other.holds(x, y)), None)
     if zone is None or not _stands(layout, zone, x, y, z, reach):
         return None

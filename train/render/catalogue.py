@@ -8,12 +8,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-SIZES_FILE = "sizes.csv"
+Size = tuple[float, ...]  # width, depth and height in metres
+SIZES_FILE, SIDES = "sizes.csv", ("width", "depth", "height")
 CATALOGUES = ("PluginFurnitureCatalog.properties", "com/eteks/sweethome3d/io/DefaultFurnitureCatalog.properties")
 FREE = re.compile(
     r"(?i)cc-?by(?!-?n[cd])|cc-?0|creative commons.*attribution(?!.*non)|public domain|free art|\bmit\b|none needed"
 )
 LARGEST, LARGEST_SMALL = 2_600_000, 900_000  # bytes of a mesh file: of furniture, and of things on it
+NOT_SMALL = (
+    r"switch|plug|socket|rack|light source|railing|cooktop|cooker|hanger|hook|shower|dispenser|hood|sink|basin|stove|"
+    r"lavatory|antenna|\bring\b|bill|intercom|cctv|detector|mat$|carpet|emergency|wall|toilet|pencil|marker|knife|fork|"
+    r"spoon|ruler|table$|chair|stool|urinal|lock|shelves|furnace|camera$|clothes|curtain|dress$|skirt|trousers|short$|"
+    r"jacket"
+)
 
 
 class Library(NamedTuple):
@@ -51,7 +58,7 @@ class Model(NamedTuple):
 
     name: str
     category: str
-    size: tuple[float, float, float]
+    size: Size
     library: Library
     file: str
     creator: str = ""
@@ -60,86 +67,61 @@ class Model(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Which models can play a role: a pattern for the name, categories, and ranges in metres."""
+    """Which models can play a role, and what replaces them: a row of roles.csv.
 
-    pattern: str
-    categories: str
-    width: tuple[float, float] = (0, 9)
-    depth: tuple[float, float] = (0, 9)
-    height: tuple[float, float] = (0, 9)
+    Args:
+        role: the part played.
+        name, category: patterns for those of a model; an empty name is any but those of `NOT_SMALL`.
+        least, most: smallest and largest size.
+        usual: size of the primitive.
+        shape: of the primitive, one of parts.csv.
+        height: range of the height of its base, where that is not the floor.
+        uses: what layout and cameras use it for, in words.
+    """
 
+    role: str
+    name: str
+    category: str
+    least: Size
+    most: Size
+    usual: Size
+    shape: str
+    height: tuple[float, ...]
+    uses: str
 
-LETTERS = {
-    "Living room": "L", "Office": "O", "Bedroom": "B", "Kitchen": "K", "Bathroom": "A", "Miscellaneous": "M",
-    "Exterior": "E", "Lights": "I", "Vehicles": "V",
-}  # fmt: skip
-RULES = {
-    "bed": Rule(r"\bbed\b|futon$|day bed", "B", (0.85, 2.3), (1.6, 2.4), (0.15, 1.2)),
-    "bunk": Rule(r"bunk|loft|mezzanine", "B", height=(1.4, 2.0)),
-    "crib": Rule(r"crib|baby bed|changing|doll house", "B"),
-    "bedside": Rule(r"bedside", "B"),
-    "wardrobe": Rule(r"wardrobe|cupboard|^shelves", "B", height=(1.4, 2.4)),
-    "chest": Rule(r"dresser|^chest$|television cabinet|dressing table", "LB", height=(0.6, 1.7)),
-    "sofa": Rule(r"sofa|couch", "LE", (1.2, 3.0), (0.5, 1.15), (0.5, 1.2)),
-    "corner sofa": Rule(r"corner sofa|couch", "L", (2.0, 3.0), (1.3, 2.0)),
-    "armchair": Rule(r"armchair|puff|ottoman", "LE", (0.5, 1.15), (0.5, 1.1)),
-    "coffee table": Rule(r"coffee table|^table$|rattan table", "LE", (0.5, 1.5), (0.3, 1.0), (0.3, 0.6)),
-    "table": Rule(r"table(?! tennis)", "LO", (0.95, 2.4), (0.6, 1.4), (0.68, 0.82)),
-    "small table": Rule(r"table", "LE", (0.55, 0.95), (0.45, 0.95), (0.55, 0.8)),
-    "chair": Rule(r"chair", "LE", (0.38, 0.62), (0.38, 0.66), (0.72, 1.2)),
-    "stool": Rule(r"stool|bar chair", "KL", height=(0.6, 1.1)),
-    "office chair": Rule(r"chair|class seat", "O", (0.4, 0.7), (0.4, 0.72)),
-    "desk": Rule(r"desk|table", "OL", (1.0, 1.95), (0.5, 1.0), (0.68, 0.8)),
-    "tv stand": Rule(r"tv (unit|stand)|dresser|^box$", "L", (0.9, 1.8), (0.3, 0.6), (0.3, 1.1)),
-    "tv": Rule(r"\btv\b(?! (unit|stand|remote))", "L", (0.5, 1.3), height=(0.4, 0.85)),
-    "bookcase": Rule(r"bookcase|shelves|glass door cabinet", "L", (0.4, 1.8), (0.2, 0.5), (0.7, 2.25)),
-    "piano": Rule(r"upright piano|^piano$", "L"),
-    "fireplace": Rule(r"fireplace", "L", depth=(0.2, 0.5), height=(0.9, 2.2)),
-    "floor lamp": Rule(r"lamp|uplight", "I", (0.2, 0.7), (0.2, 0.7), (1.2, 1.9)),
-    "table lamp": Rule(r"^(desk |little |vase )?lamp|lamp$|candle|lantern", "I", (0.1, 0.56), height=(0.28, 0.82)),
-    "ceiling lamp": Rule(r"hanging|pendant|ceiling fan|ceiling lamp|track", "IM", height=(0.04, 0.9)),
-    "plant": Rule(r"plant|ficus|yucca|spath|bush|christmas", "L", (0.1, 1.15), (0.1, 1.15), (0.6, 2.0)),
-    "small plant": Rule(r"plant|cactus|orchid|tulip|flower|bonsai|vase|lily", "LM", (0.1, 0.5), height=(0.08, 0.58)),
-    "base cabinet": Rule(r"lower cabinet|drawers cabinet|kitchen cabinet", "K", (0.42, 1.0), (0.55, 0.7), (0.8, 0.95)),
-    "cooker": Rule(r"^cooker$|stove$|dishwasher|washing machine", "K", (0.5, 1.1), height=(0.8, 0.95)),
-    "sink": Rule(r"sink", "K", (0.5, 1.25), (0.55, 0.7)),
-    "wall cabinet": Rule(r"upper (shelves )?cabinet|glass door|range hood", "K", (0.3, 1.2), (0.28, 0.45), (0.4, 0.9)),
-    "fridge": Rule(r"fridge|refrigerator|high cabinet", "K", height=(1.2, 2.2)),
-    "island": Rule(r"island", "K"),
-    "washer": Rule(r"washing machine|dryer|clothes washer|chest freezer|clothes basket", "KA"),
-    "toilet": Rule(r"toilets? unit|bidet", "A", height=(0.5, 0.9)),
-    "basin": Rule(r"vanity|washbasin", "A", (0.4, 1.3), height=(0.8, 1.3)),
-    "bath": Rule(r"bath$|bathtub", "A", (1.4, 2.0), (0.6, 1.0), (0.5, 0.85)),
-    "shower": Rule(r"shower stall|^shower$", "A"),
-    "towel rail": Rule(r"towel (rack|$)|^towel$", "A", depth=(0.05, 0.2), height=(0.1, 0.7)),
-    "filing": Rule(r"filing|safe|locker|bookcase$", "OM", (0.2, 0.6), height=(0.4, 1.4)),
-    "office cabinet": Rule(r"bookcase|^box$", "O"),
-    "cooler": Rule(r"water cooler", "O"),
-    "computer": Rule(r"laptop|imac|ibook", "OL"),
-    "radiator": Rule(r"radiator", "MA", (0.3, 2.0), (0.05, 0.3), (0.4, 1.2)),
-    "wall unit": Rule(r"conditioning - int|water heater|dart|cuckoo", "M", depth=(0.03, 0.5), height=(0.15, 1)),
-    "cellar": Rule(r"ladder|clothes horse|wood logs|crate|barrel|workbench|furnace|mower", "M", height=(0.2, 2)),
-    "gym": Rule(r"indoor bike|treadmill|abdominal|punching|football table|flipper|table tennis$", "M"),
-    "bike": Rule(r"bike|bicycle|stroller|scooter|tricycle", "V", (0.1, 0.6), (0.3, 1.6), (0.3, 1.2)),
-    "floor thing": Rule(
-        r"box|suitcase|backpack|dustbin|trash|basket|briefcase|sneaker|shoes|slippers|ball$|guitar|speaker|fan$|crate|"
-        r"trunck|recycling|teddy|handbag|rocking|puff|child chair|helmet|mini stereo|vase|radio$|potty",
-        "MBAOLK", (0.08, 1.0), (0.08, 0.7), (0.05, 0.9)),
-}  # fmt: skip
-SMALL = {"K": "kitchen thing", "A": "bath thing", "O": "office thing", "L": "thing", "B": "thing", "M": "thing"}
-NOT_SMALL = re.compile(
-    r"(?i)switch|plug|socket|rack|light source|railing|cooktop|cooker|hanger|hook|shower|dispenser|hood|sink|basin|"
-    r"stove|lavatory|antenna|\bring\b|bill|intercom|cctv|detector|mat$|carpet|emergency|wall|toilet|pencil|marker|knife|fork|spoon|"
-    r"ruler|table$|chair|stool|urinal|lock|shelves|furnace|camera$|clothes|curtain|dress$|skirt|trousers|short$|jacket"
-)
+    def fits(self, model: Model) -> bool:
+        """Whether the model can play this role."""
+        within = all(low <= side <= high for low, side, high in zip(self.least, model.size, self.most, strict=True))
+        if not within or not re.fullmatch(self.category, model.category):
+            return False
+        named = re.search(self.name or NOT_SMALL, model.name, re.IGNORECASE)
+        return bool(named) is bool(self.name)
 
 
-def _libraries_catalogue(path: Path) -> list[Model]:
+def numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a cell of a table."""
+    return tuple(float(number) for number in text.split())
+
+
+def table(name: str) -> list[dict[str, str]]:
+    """The rows of a table beside this file."""
+    with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+RANGES = ("least", "most", "usual", "height")
+ROLES = {row["role"]: row for row in table("roles.csv")}
+RULES = {role: Rule(**row | {key: numbers(row[key]) for key in RANGES}) for role, row in ROLES.items()}
+BUILT = {row["role"]: row for row in table("built.csv")}  # the roles of things that `train.render.things` builds
+USES = defaultdict(str, {role: row["uses"] for role, row in (ROLES | BUILT).items()})
+
+
+def _read_archive(path: Path) -> list[Model]:
     """Models of a .sh3f library or of Sweet Home 3D's own jar."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {info.filename: info.file_size for info in archive.infolist()}
-            entry = next((name for name in CATALOGUES if name in names), None)
+            bytes_of = {info.filename: info.file_size for info in archive.infolist()}
+            entry = next((name for name in CATALOGUES if name in bytes_of), None)
             if entry is None:
                 raise ValueError(f"{path} holds no furniture catalogue ({CATALOGUES[0]})")
             text = re.sub(r"\\\r?\n\s*", "", archive.read(entry).decode("latin-1"))
@@ -147,47 +129,40 @@ def _libraries_catalogue(path: Path) -> list[Model]:
         raise ValueError(f"{path} is not a .sh3f library (a zip archive): {error}") from error
     about = dict(re.findall(r"(?m)^(\w+)\s*=\s*(.*?)\s*$", text))
     library = Library(about.get("name", path.stem), about.get("license", "none stated"), path)
-    table: dict[int, dict[str, str]] = defaultdict(dict)
+    rows: dict[str, dict[str, str]] = defaultdict(lambda: defaultdict(str))
     for key, number, value in re.findall(r"(?m)^\s*(\w+)#(\d+)\s*[=:]\s*(.*?)\s*$", text):
-        table[int(number)][key] = value
+        rows[number][key] = value
     models = []
-    for row in table.values():
-        file = row.get("model", "").lstrip("/")
-        small = all(float(row.get(key, 0)) < 48 for key in ("width", "depth", "height"))
-        large = names.get(file, LARGEST) >= (LARGEST_SMALL if small else LARGEST)
-        if large or not file.endswith(".obj") or "name" not in row:
-            continue
-        size = tuple(float(row[key]) / 100 for key in ("width", "depth", "height"))
-        rotation = tuple(float(v) for v in row.get("modelRotation", "").split())
-        about = row["name"], row.get("category", "")
-        models.append(Model(*about, size, library, file, row.get("creator", ""), rotation))
+    for row in rows.values():
+        file, size = row["model"].lstrip("/"), tuple(float(row[side] or 0) / 100 for side in SIDES)
+        largest = LARGEST_SMALL if max(size) < 0.48 else LARGEST
+        if row["name"] and file.endswith(".obj") and bytes_of.get(file, largest) < largest:
+            rotation = numbers(row["modelRotation"])
+            models.append(Model(row["name"], row["category"], size, library, file, row["creator"], rotation))
     return models
 
 
-def _folders_catalogue(path: Path) -> list[Model]:
+def _read_folder(path: Path) -> list[Model]:
     """Models of a folder of OBJ or GLB files with sizes.csv."""
-    table = path / SIZES_FILE
-    if not table.is_file():
+    listed = path / SIZES_FILE
+    if not listed.is_file():
         raise FileNotFoundError(
             f"{path} has no {SIZES_FILE}; it needs the columns file, name, width, depth, height (m), and may have "
             "role, category, creator, licence"
         )
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    licences = sorted({row.get("licence") or "none stated" for row in rows})
-    library = Library(path.name, "; ".join(licences), path)
-    models = []
+    with listed.open(encoding="utf-8", newline="") as file:
+        rows = [defaultdict(str, row) for row in csv.DictReader(file)]
+    licences = sorted({row["licence"] or "none stated" for row in rows})
+    library, models = Library(path.name, "; ".join(licences), path), []
     for line, row in enumerate(rows, 2):
         try:
-            size = tuple(float(row[key]) for key in ("width", "depth", "height"))
-            mesh, name = path / row["file"], row["name"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{table}, line {line}: file, name, width, depth and height (m) are needed") from error
-        role = row.get("role") or ""
-        if min(size) <= 0 or not mesh.is_file() or role not in ("", *RULES, *SMALL.values()):
-            raise ValueError(f"{table}, line {line}: no such file, a size of 0, or an unknown role {role!r}")
-        category, creator = row.get("category") or "", row.get("creator") or ""
-        models.append(Model(name, category, size, library, row["file"], creator, (), role))
+            size = tuple(float(row[side]) for side in SIDES)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{listed}, line {line}: file, name, width, depth and height (m) are needed") from error
+        if min(size) <= 0 or not (path / row["file"]).is_file() or row["role"] not in ("", *RULES):
+            raise ValueError(f"{listed}, line {line}: no such file, a size of 0, or an unknown role {row['role']!r}")
+        about = row["name"], row["category"], size, library, row["file"], row["creator"]
+        models.append(Model(*about, role=row["role"]))
     return models
 
 
@@ -203,48 +178,26 @@ def read_libraries(paths: Iterable[Path]) -> list[Model]:
     """
     models = []
     for path in paths:
+        inside = sorted([*path.rglob("*.sh3f"), *path.rglob("sweethome3d.jar")])
         if path.is_file():
-            models += _libraries_catalogue(path)
-        elif (path / SIZES_FILE).is_file():
-            models += _folders_catalogue(path)
-        elif found := sorted([*path.rglob("*.sh3f"), *path.rglob("sweethome3d.jar")]):
-            models += [model for file in found for model in _libraries_catalogue(file)]
+            models += _read_archive(path)
+        elif inside and not (path / SIZES_FILE).is_file():
+            models += read_libraries(inside)
         elif path.is_dir():
-            models += _folders_catalogue(path)  # says what is missing
+            models += _read_folder(path)
         else:
             raise FileNotFoundError(f"there is no furniture library {path}")
     return models
 
 
-SHAPES = {  # of primitives; all others are boxes
-    "bed": "bed", "bunk": "bed", "sofa": "sofa", "corner sofa": "sofa", "armchair": "sofa", "toilet": "sofa",
-    "chair": "chair", "office chair": "chair", "coffee table": "table", "table": "table", "small table": "table",
-    "desk": "table", "stool": "table", "bookcase": "shelves", "office cabinet": "shelves", "floor lamp": "lamp",
-    "table lamp": "lamp", "plant": "lamp", "small plant": "lamp",
-}  # fmt: skip
-USUAL = {  # width, depth and height in metres of primitives whose rule leaves them open
-    "bunk": (0.95, 2.0, 1.5), "crib": (0.7, 1.2, 0.8), "bedside": (0.45, 0.4, 0.5), "wardrobe": (1.2, 0.6, 2.0),
-    "chest": (1.0, 0.45, 0.85), "coffee table": (1.1, 0.6, 0.42), "stool": (0.4, 0.4, 0.75),
-    "office chair": (0.55, 0.55, 0.95), "tv": (1.0, 0.12, 0.6), "bookcase": (0.9, 0.32, 1.9),
-    "piano": (1.4, 0.55, 1.2), "fireplace": (1.2, 0.35, 1.1), "table lamp": (0.28, 0.28, 0.45),
-    "ceiling lamp": (0.3, 0.3, 0.12), "sink": (0.9, 0.6, 0.9), "fridge": (0.6, 0.62, 1.8), "island": (1.2, 0.8, 0.9),
-    "washer": (0.6, 0.6, 0.85), "toilet": (0.4, 0.6, 0.75), "basin": (0.6, 0.45, 0.85), "shower": (0.9, 0.9, 2.0),
-    "towel rail": (0.5, 0.08, 0.4), "filing": (0.4, 0.55, 0.7), "office cabinet": (1.0, 0.45, 1.6),
-    "cooler": (0.3, 0.3, 1.2), "computer": (0.34, 0.24, 0.03), "wall unit": (0.6, 0.2, 0.3),
-    "cellar": (0.6, 0.6, 0.6), "gym": (0.7, 1.5, 0.9), "floor thing": (0.4, 0.3, 0.3), "thing": (0.14, 0.1, 0.12),
-    "kitchen thing": (0.1, 0.1, 0.18), "office thing": (0.2, 0.15, 0.06), "bath thing": (0.07, 0.07, 0.16),
-}  # fmt: skip
-
-
 def primitives() -> list[Model]:
     """Boxes and simple shapes for every role, for tests and for rooms without a furniture library."""
-    library, models = Library("primitives", "none needed", None), []
-    for role in (*RULES, *dict.fromkeys(SMALL.values())):
-        size = USUAL.get(role) or tuple((low + high) / 2 for low, high in RULES[role][2:])
-        for k in (0.92, 1.0):
-            scaled = tuple(side * k for side in size)
-            models.append(Model(role, "", scaled, library, SHAPES.get(role, "box"), role=role))
-    return models
+    library = Library("primitives", "none needed", None)
+    return [
+        Model(rule.role, "", tuple(side * k for side in rule.usual), library, rule.shape, role=rule.role)
+        for rule in RULES.values()
+        for k in (0.92, 1.0)
+    ]
 
 
 def by_role(models: Iterable[Model]) -> dict[str, list[Model]]:
@@ -254,22 +207,10 @@ def by_role(models: Iterable[Model]) -> dict[str, list[Model]]:
         >>> sorted(model.file for model in by_role([])["bed"])
         ['bed', 'bed']
     """
-    roles: dict[str, dict[tuple, Model]] = defaultdict(dict)
+    roles: dict[str, dict[tuple, Model]] = defaultdict(dict)  # a model that several libraries hold counts once
     for model in models:
-        letter = LETTERS.get(model.category, "?")
-        if model.role:
-            roles[model.role][model[:3]] = model
-            continue
-        for role, rule in RULES.items():
-            ranges = zip(model.size, (rule.width, rule.depth, rule.height), strict=True)
-            if letter in rule.categories and all(low <= side <= high for side, (low, high) in ranges):
-                if re.search(rule.pattern, model.name, re.IGNORECASE):
-                    roles[role][model[:3]] = model
-        width, depth, height = model.size
-        if letter in SMALL and max(model.size) < 0.48 and max(width, depth) > 0.05 and height > 0.008:
-            if not NOT_SMALL.search(model.name):
-                roles[SMALL[letter]][model[:3]] = model
-    for model in primitives():
-        if not roles[model.role] or next(iter(roles[model.role].values())).library.path is None:
-            roles[model.role][model[:3]] = model
-    return {role: list(models.values()) for role, models in roles.items()}
+        for role in [model.role] if model.role else [rule.role for rule in RULES.values() if rule.fits(model)]:
+            roles[role][model[:3]] = model
+    for model in [model for model in primitives() if model.role not in roles]:
+        roles[model.role][model[:3]] = model
+    return {role: list(found.values()) for role, found in roles.items()}

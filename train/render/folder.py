@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from PIL import Image
 
 from depth_unet.camera import Camera
 from depth_unet.data.origin import ORIGIN_FILE, Origin, read_origin, strictest
@@ -68,7 +67,7 @@ def write_room(folder: Path, frames: Iterable, camera: Camera, about: dict[str, 
     Returns:
         The number of frames.
     """
-    views = []
+    views: list[dict[str, Any]] = []
     for number, frame in enumerate(frames):
         write_atomically(folder / f"{number:03d}.jpg", frame.jpeg)
         with finished_or_absent(folder / f"{number:03d}.png") as place:
@@ -118,30 +117,7 @@ def write_licences(output: Path) -> int:
     for file in output.glob(f"*/{ROOM_FILE}"):
         for model in json.loads(file.read_text("utf-8"))["models"]:
             used[model["library"], model["licence"], model["creator"]].add(model["name"])
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("library", "licence", "creator", "models"))
-    writer.writerows((*key, "; ".join(sorted(names))) for key, names in sorted(used.items()))
+    table, rows = io.StringIO(), [(*key, "; ".join(sorted(names))) for key, names in sorted(used.items())]
+    csv.writer(table, lineterminator="\n").writerows([("library", "licence", "creator", "models"), *rows])
     write_atomically(output / LICENCES_FILE, table.getvalue())
     return len(used)
-
-
-def contact_sheet(output: Path, path: Path, columns: int = 4, rows: int = 6, width: int = 300) -> int:
-    """Write one picture of a frame of each of many rooms.
-
-    Returns:
-        The number of rooms on it.
-    """
-    rooms = [sorted(file.parent.glob("*.jpg")) for file in sorted(output.glob(f"*/{ROOM_FILE}"))]
-    pictures = []
-    for number, files in enumerate([files for files in rooms if files][: columns * rows]):
-        with Image.open(files[number % len(files)], formats=["JPEG"]) as image:
-            pictures.append(image.resize((width, width * image.height // image.width), Image.Resampling.LANCZOS))
-    if not pictures:
-        raise FileNotFoundError(f"there is no rendered room in {output}")
-    height = pictures[0].height
-    sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height), "white")
-    for number, picture in enumerate(pictures):
-        sheet.paste(picture, (number % columns * width, number // columns * height))
-    write_atomically(path, lambda file: sheet.save(file, "JPEG", quality=82))
-    return len(pictures)

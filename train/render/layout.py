@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from train.render.catalogue import Model
 from train.render.mesh import CELL, Layer, Mesh, load, turned
@@ -77,12 +78,8 @@ class Zone:
     def wall(self, side: int) -> Wall:
         """The wall of side 0 to 3."""
         (x, y), wide, deep = self.centre, self.x1 - self.x0, self.y1 - self.y0
-        return (
-            Wall(x, self.y1, 0.0, wide),
-            Wall(self.x1, y, -math.pi / 2, deep),
-            Wall(x, self.y0, math.pi, wide),
-            Wall(self.x0, y, math.pi / 2, deep),
-        )[side]
+        x, y = ((x, self.y1), (self.x1, y), (x, self.y0), (self.x0, y))[side]
+        return Wall(x, y, -math.pi / 2 * side, deep if side % 2 else wide)
 
     def holds(self, x: float, y: float, margin: float = 0.0) -> bool:
         """Whether a point lies in the rectangle, at least `margin` from its walls."""
@@ -107,11 +104,16 @@ class Box(NamedTuple):
     high: float
     yaw: float = 0.0
 
+    def reach(self, axis: float) -> float:
+        """Half its extent along a horizontal axis, given by the angle to the room's x axis."""
+        turn = self.yaw - axis
+        return (self.width * abs(math.cos(turn)) + self.depth * abs(math.sin(turn))) / 2
+
     @property
-    def half(self) -> tuple[float, float]:
-        """Half the extent along x and y of the room."""
-        c, s = abs(math.cos(self.yaw)), abs(math.sin(self.yaw))
-        return (self.width * c + self.depth * s) / 2, (self.width * s + self.depth * c) / 2
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest corner of the box around it along the axes of the room."""
+        x, y = self.reach(0), self.reach(math.pi / 2)
+        return np.array([self.x - x, self.y - y, self.low]), np.array([self.x + x, self.y + y, self.high])
 
     def grown(self, by: float) -> "Box":
         """Wider and deeper by twice `by`."""
@@ -126,14 +128,9 @@ def overlap(a: Box, b: Box) -> float:
         0.1
     """
     least = min(a.high, b.high) - max(a.low, b.low)
-    for yaw in (a.yaw, b.yaw):
-        for axis in (yaw, yaw + math.pi / 2):
-            c, s = math.cos(axis), math.sin(axis)
-            reach = 0.0
-            for box in (a, b):
-                turn = box.yaw - axis
-                reach += (box.width * abs(math.cos(turn)) + box.depth * abs(math.sin(turn))) / 2
-            least = min(least, reach - abs((b.x - a.x) * c + (b.y - a.y) * s))
+    for axis in (a.yaw, a.yaw + math.pi / 2, b.yaw, b.yaw + math.pi / 2):
+        apart = abs((b.x - a.x) * math.cos(axis) + (b.y - a.y) * math.sin(axis))
+        least = min(least, a.reach(axis) + b.reach(axis) - apart)
     return least
 
 
@@ -204,10 +201,8 @@ def penetrate(a: Item, b: Item) -> bool:
     points = turned(points, -b.yaw) / b.scale
     low, high = b.mesh.bounds
     points = points[((points > low) & (points < high)).all(1)]
-    if not len(points):
-        return False
     cubes = np.floor(np.concatenate([points, b.mesh.survey.voxels]) / CELL).astype(np.int64) + 10_000
-    codes = (cubes[:, 0] << 40) + (cubes[:, 1] << 20) + cubes[:, 2]
+    codes = cubes @ (1 << 40, 1 << 20, 1)
     return len(np.intersect1d(codes[: len(points)], codes[len(points) :])) > 3
 
 
@@ -225,15 +220,13 @@ class Layout:
         self.items: list[Item] = []
         self.kept: list[Box] = []  # space that stays free: before doors and windows
         self._boxes: list[tuple[Box, Item | None]] = []
-        self._extents = np.zeros((256, 6))
+        self._low, self._high = np.empty((0, 3)), np.empty((0, 3))  # corners of the boxes
         self._scales: dict[Model, float] = {}
 
     def _remember(self, box: Box, item: Item | None) -> None:
-        if len(self._boxes) == len(self._extents):
-            self._extents = np.concatenate([self._extents, np.zeros_like(self._extents)])
-        hx, hy = box.half
-        self._extents[len(self._boxes)] = box.x - hx, box.x + hx, box.y - hy, box.y + hy, box.low, box.high
         self._boxes.append((box, item))
+        low, high = box.bounds
+        self._low, self._high = np.vstack([self._low, low]), np.vstack([self._high, high])
 
     def keep_free(self, box: Box) -> None:
         """Let nothing be placed here."""
@@ -242,13 +235,10 @@ class Layout:
 
     def touching(self, box: Box) -> Iterator[tuple[Box, Item | None]]:
         """What overlaps with a box."""
-        hx, hy = box.half
-        e = self._extents[: len(self._boxes)]
-        near = (e[:, 0] < box.x + hx) & (e[:, 1] > box.x - hx) & (e[:, 2] < box.y + hy) & (e[:, 3] > box.y - hy)
-        for index in np.flatnonzero(near & (e[:, 4] < box.high) & (e[:, 5] > box.low)):
-            other, item = self._boxes[index]
-            if overlap(box, other) > TOLERANCE:
-                yield other, item
+        low, high = box.bounds
+        for index in np.flatnonzero(((self._low < high) & (self._high > low)).all(1)):
+            if overlap(box, self._boxes[index][0]) > TOLERANCE:
+                yield self._boxes[index]
 
     def free(self, box: Box, ignore: Iterable[Item] = (), doors: bool = False) -> bool:
         """Whether nothing overlaps with a box, apart from some things, and from doorways with `doors`."""
@@ -256,10 +246,9 @@ class Layout:
 
     def inside(self, zone: Zone, box: Box) -> bool:
         """Whether a box lies within a zone."""
-        hx, hy = box.half
-        within = zone.x0 - 1e-6 <= box.x - hx and box.x + hx <= zone.x1 + 1e-6
-        within &= zone.y0 - 1e-6 <= box.y - hy and box.y + hy <= zone.y1 + 1e-6
-        return within and box.low >= 0 and box.high <= self.height + 1e-6
+        low, high = box.bounds
+        within = (low >= (zone.x0 - 1e-6, zone.y0 - 1e-6, 0)) & (high <= np.add((zone.x1, zone.y1, self.height), 1e-6))
+        return bool(within.all())
 
     def add(self, item: Item) -> Item:
         """Put a thing where it is, unchecked."""
@@ -290,46 +279,42 @@ class Layout:
                 return None
         return self.add(item)
 
-    def on_wall(self, item: Item, zone: Zone, side: int, u: float, gap: float, jitter: float = 0.0) -> Item | None:
-        """Place a thing with its back to a wall; its `z` and `on` are kept."""
-        wall = zone.wall(side)
-        if abs(u) + item.size[0] / 2 > wall.length / 2:
-            return None
-        yaw = wall.yaw + self.rng.gauss(0, jitter)
-        swing = abs(yaw - wall.yaw)
-        reach = item.size[1] / 2 * math.cos(swing) + item.size[0] / 2 * math.sin(swing)
-        return self.put(item, zone, *wall.at(u, reach + gap), yaw)
+    def set_on(
+        self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None, near: tuple | None = None
+    ) -> Item | None:
+        """Place a small thing where a horizontal surface of furniture carries all of it.
 
-    def set_on(self, item: Item, carrier: Item, inside: bool = False, yaw: float | None = None) -> Item | None:
-        """Place a small thing on or inside furniture, where a horizontal surface carries all of it."""
+        Args:
+            item: to be placed.
+            carrier: the furniture.
+            inside: on any surface, instead of mostly the highest.
+            yaw: its turn on the carrier, about; any if None.
+            near: point in the room from which it may be 15 cm away; anywhere if None.
+        """
         layers = [layer for layer in carrier.mesh.survey.layers if layer.height * carrier.scale + carrier.z > 0.02]
-        if not layers:
-            return None
-        for _ in range(4):
-            turn = self.rng.uniform(-math.pi, math.pi) if yaw is None else yaw + self.rng.gauss(0, 0.15)
-            box = Box(0, 0, item.size[0], item.size[1], 0, 1, turn)
+        for _ in range(4 if layers else 0):
+            turn = self.rng.uniform(-math.pi, math.pi) if yaw is None else yaw + self.rng.gauss(0, 0.1)
             layer = layers[-1] if not inside and self.rng.random() < 0.7 else self.rng.choice(layers)
-            spot = self._spot(layer, box, item.size[2] + 0.015, carrier.scale)
-            if spot is None:
+            if near:
+                layer = max(layers, key=lambda layer: layer.carries.sum())
+            box = Box(0, 0, *item.size[:2], 0, item.size[2] + 0.015, turn)
+            places = self._places(layer, box, carrier.scale) + carrier.mesh.bounds[0][:2] * carrier.scale
+            if near:
+                wanted = turned(np.array([near[0] - carrier.x, near[1] - carrier.y, 0]), -carrier.yaw)[:2]
+                away = np.linalg.norm(places - wanted, axis=1)
+                places = places[away < 0.15][np.argsort(away[away < 0.15])][:1]
+            if not len(places):
                 continue
-            u, v = ((spot[k] * CELL + carrier.mesh.bounds[0][k]) * carrier.scale for k in (0, 1))
-            item.x, item.y = carrier.at(u, v)
+            item.x, item.y = carrier.at(*places[self.rng.randrange(len(places))])
             item.z, item.yaw, item.on = carrier.z + layer.height * carrier.scale + 0.0005, carrier.yaw + turn, carrier
             if item.z + item.size[2] < self.height and self.free(item.box, (carrier,), doors=True):
                 return self.add(item)
         return None
 
-    def _spot(self, layer: Layer, box: Box, tall: float, scale: float) -> tuple[float, float] | None:
-        """A random place, in cells, where a box stands on a layer with its whole base."""
-        good = layer.carries & (layer.clearance * scale > tall)
-        columns, rows = (max(1, math.ceil(2 * half / scale / CELL)) for half in box.half)
-        if rows > good.shape[0] or columns > good.shape[1]:
-            return None
-        total = np.zeros((good.shape[0] + 1, good.shape[1] + 1), int)
-        total[1:, 1:] = good.cumsum(0).cumsum(1)
-        count = total[rows:, columns:] - total[:-rows, columns:] - total[rows:, :-columns] + total[:-rows, :-columns]
-        found = np.flatnonzero(count.ravel() >= rows * columns * 0.97)
-        if not len(found):
-            return None
-        row, column = divmod(int(found[self.rng.randrange(len(found))]), count.shape[1])
-        return column + columns / 2, row + rows / 2
+    def _places(self, layer: Layer, box: Box, scale: float) -> np.ndarray:
+        """(N, 2) places, in metres from the corner, where a layer carries and clears all of a box."""
+        columns, rows = np.maximum(1, np.ceil(box.bounds[1][:2] * 2 / scale / CELL)).astype(int)
+        good = layer.carries & (layer.clearance * scale > box.high)
+        share = uniform_filter(good.astype(float), (rows, columns))  # of the cells around each
+        whole = share[rows // 2 : len(good) - (rows - 1) // 2, columns // 2 : good.shape[1] - (columns - 1) // 2]
+        return (np.argwhere(whole > 0.9699)[:, ::-1] + (columns / 2, rows / 2)) * CELL * scale

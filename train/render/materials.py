@@ -9,12 +9,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from depth_unet.images import read_photo
 from train.render.mesh import Paint
-from train.render.things import COVERS, PAPERS, PICTURES, SIDE, Rng, colour, noise
+from train.render.things import COVERS, PAPERS, PICTURES, SCREENS, SIDE, Rng, colour, noise
 
+Values = np.random.Generator
 Noise = Callable[..., np.ndarray]  # (power, stretch) -> (SIDE, SIDE)
 Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
 TILE = 160  # pixels of a tile of the atlas
@@ -26,15 +27,27 @@ def _grain(n: Noise) -> np.ndarray:
     return n(1.1, (1, 12)) + 0.5 * n(0.5, (1, 25)) + 0.8 * np.sin(8 * n(2.2, (1, 5)))
 
 
-TONES: dict[str, Callable[[Noise, int], np.ndarray]] = {  # of (noise, variant)
-    "plaster": lambda n, k: 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2),
-    "concrete": lambda n, k: 0.03 * n(1.3) + 0.03 * n(0.2),
-    "carpet": lambda n, k: (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5),
-    "fabric": lambda n, k: 0.06 * np.sin((250 + 157 * k) * X) * np.sin((250 + 157 * k) * Y) + 0.05 * n(0.6),
-    "wood": lambda n, k: 0.055 * _grain(n),
-    "marble": lambda n, k: -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5),
-    "terrazzo": lambda n, k: 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2),
-    "acoustic": lambda n, k: -0.18 * ((X * 2 % 1 < 0.02) | (Y * 2 % 1 < 0.02) | (n(0.5) > 1.8)) + 0.015 * n(0.2),
+def _planks(n: Noise, k: int, values: Values) -> np.ndarray:
+    rows = (6, 8, 5, 11)[k]
+    row = (Y * rows).astype(int)
+    length = X * (2 + k % 2) + values.random(rows)[row]
+    tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)] + 0.05 * _grain(n)
+    return tone - 0.3 * ((Y * rows % 1 < 0.02) | (length % 1 < 0.006))
+
+
+TONES: dict[str, Callable[[Noise, int, Values], np.ndarray]] = {  # of (noise, variant, random values)
+    "plaster": lambda n, k, _: 0.012 * n(1.6) + 0.014 * n(0.3) + 0.006 * n(2.2),
+    "concrete": lambda n, k, _: 0.03 * n(1.3) + 0.03 * n(0.2),
+    "carpet": lambda n, k, _: (0.05 + 0.015 * k) * n(0.1 + 0.1 * k) + 0.03 * n(1.5),
+    "fabric": lambda n, k, _: 0.06 * np.sin((250 + 157 * k) * X) * np.sin((250 + 157 * k) * Y) + 0.05 * n(0.6),
+    "wood": lambda n, k, _: 0.055 * _grain(n),
+    "planks": _planks,
+    "marble": lambda n, k, _: -0.25 * np.exp(-9 * np.abs(n(1.9))) + 0.03 * n(1.5),
+    "terrazzo": lambda n, k, _: 0.12 * np.sign(n(0.9)) * (np.abs(n(0.8)) > 1.3) + 0.02 * n(0.2),
+    "acoustic": lambda n, k, _: -0.18 * ((X * 2 % 1 < 0.02) | (Y * 2 % 1 < 0.02) | (n(0.5) > 1.8)) + 0.015 * n(0.2),
+    "brick": lambda n, k, values: _bricks(values, (4, 12), True, 0.013, 0.06, 0.12) + 0.04 * n(0.5),
+    "tile": lambda n, k, values: 0.012 * n(1) + 0.03 * n(1.7) * (k % 2) + _bricks(
+        values, ((2, 2), (4, 4), (2, 4), (8, 8))[k], k == 2, 0.009, 0.03, 0.12 if k % 3 == 0 else -0.28),
 }  # fmt: skip
 
 
@@ -43,119 +56,81 @@ def texture(name: str) -> np.ndarray:
     """A texture that repeats at its borders, (512, 512, 3) uint8, of mean 0.8 so that a colour can be multiplied.
 
     Args:
-        name: one of `TONES`, planks, tile, brick (0 to 3) or print (0 to 15), with the number appended.
+        name: one of `TONES` (0 to 3) or print (0 to 15), with the number appended.
     """
     kind, number = re.fullmatch(r"([a-z]+)(\d+)", name).groups()
-    k, values = int(number), np.random.default_rng([int(number), *kind.encode()])
-
-    n = partial(noise, values)
+    values = np.random.default_rng([int(number), *kind.encode()])
     if kind == "print":
-        return _as_bytes(_print(values, k))
-    if kind == "planks":
-        rows, grain = (6, 8, 5, 11)[k], _grain(n)
-        row = (Y * rows).astype(int)
-        length = X * (2 + k % 2) + values.random(rows)[row]
-        tone = values.normal(0, 0.05 + 0.02 * (k % 3), (rows, 5))[row, length.astype(int)] + 0.05 * grain
-        tone[(Y * rows % 1 < 0.02) | (length % 1 < 0.006)] -= 0.3
-    elif kind == "tile":
-        tone = _bricks(values, ((2, 2), (4, 4), (2, 4), (8, 8))[k], k == 2, 0.006, 0.03)
-        tone = np.where(tone == 1, 0.12 if k % 3 == 0 else -0.28, tone + 0.012 * n(1) + 0.03 * n(1.7) * (k % 2))
-    elif kind == "brick":
-        tone = _bricks(values, (4, 12), True, 0.01, 0.06)
-        tone = np.where(tone == 1, 0.12, tone + 0.04 * n(0.5))
-    elif kind in TONES:
-        tone = TONES[kind](n, k)
-    else:
+        return _as_bytes(_print(values, int(number)))
+    if kind not in TONES:
         raise ValueError(f"there is no texture {name!r}")
+    tone = TONES[kind](partial(noise, values), int(number), values)
     spread = (0.8, 1.0, 1.15) if kind in ("wood", "planks") else (1, 1, 1)
     return _as_bytes(0.8 + (tone - tone.mean())[..., None] * spread)
 
 
-def _bricks(values: np.random.Generator, shape: tuple[int, int], bond: bool, joint: float, spread: float) -> np.ndarray:
-    """Tones of (columns, rows) of bricks or tiles; 1 in the joints."""
+def _bricks(values: Values, shape: tuple, bond: bool, joint: float, spread: float, gap: float) -> np.ndarray:
+    """Tones of (columns, rows) of bricks or tiles; `gap` in the joints."""
     columns, rows = shape
     u, v = X * columns + 0.5 * bond * ((Y * rows).astype(int) % 2), Y * rows
     tone = spread * values.standard_normal((rows, columns))[v.astype(int), u.astype(int) % columns]
-    return np.where((u % 1 < (joint + 0.003) * columns) | (v % 1 < (joint + 0.003) * rows), 1, tone)
+    return np.where((u % 1 < joint * columns) | (v % 1 < joint * rows), gap, tone)
 
 
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _print(values: np.random.Generator, k: int) -> np.ndarray:
+def _print(values: Values, k: int) -> np.ndarray:
     """Patterned cloth or wallpaper: stripes, checks, dots, or a mirrored ornament."""
     palette = values.random((6, 3)) * 0.35 + values.random((6, 1)) * 0.4 + 0.25
-    if k % 4 in (0, 1):
-        edges = np.cumsum(values.random(6) + 0.1)
-        picture = palette[np.searchsorted(edges / edges[-1], X[0]).clip(0, 5)][None].repeat(SIDE, 0)
-        picture = (picture + picture.transpose(1, 0, 2)) / 2 if k % 4 else picture
+    edges, count = np.cumsum(values.random(6) + 0.1), int(values.integers(3, 9))
+    picture = palette[np.searchsorted(edges / edges[-1], X).clip(0, 5)]
+    if k % 4 == 1:
+        picture = (picture + picture.transpose(1, 0, 2)) / 2
     elif k % 4 == 2:
-        count = int(values.integers(3, 9))
         u, v = X * count % 1 - 0.5, (Y * count + 0.5 * ((X * count).astype(int) % 2)) % 1 - 0.5
         picture = np.where((np.hypot(u, v) < values.uniform(0.15, 0.4))[..., None], palette[0], palette[1])
-    else:
+    elif k % 4 == 3:
         field = noise(values, 1.6, side=SIDE // 4)
-        field = np.concatenate([field, field[:, ::-1]], 1)
-        field = np.tile(np.concatenate([field, field[::-1]], 0), (2, 2))
+        field = np.tile(np.block([[field, field[:, ::-1]], [field[::-1], field[::-1, ::-1]]]), (2, 2))
         picture = palette[np.clip((field * 1.3 + 3).astype(int), 0, 5)]
-    picture = 0.8 + (picture - picture.mean()) * values.uniform(0.5, 1.1)
-    return picture + 0.02 * noise(values, 0.2)[..., None]
+    return 0.8 + (picture - picture.mean()) * values.uniform(0.5, 1.1) + 0.02 * noise(values, 0.2)[..., None]
 
 
 # Pictures, papers, covers and screens
 
 
-def _shapes(values: np.random.Generator, canvas: np.ndarray, count: int, largest: float) -> None:
-    """Rectangles and discs of random colours."""
-    side, (y, x) = len(canvas), np.mgrid[: len(canvas), : len(canvas)]
-    for _ in range(count):
-        cx, cy = values.random(2) * side
-        w, h = (values.random(2) * largest + 0.03) * side
-        u, v = abs(x - cx) / w, abs(y - cy) / h
-        inside = np.hypot(u, v) < 0.5 if values.random() < 0.4 else np.maximum(u, v) < 0.5
-        canvas[inside] = values.random(3) * values.uniform(0.3, 1)
-
-
-def _landscape(values: np.random.Generator, side: int, vivid: float = 1.0) -> np.ndarray:
+def _landscape(values: Values, side: int) -> np.ndarray:
     """Sky above hills."""
 
-    def tone(hues: list[float], most: float, low: float, high: float) -> np.ndarray:
-        hue, saturation = values.choice(hues), values.uniform(0.05, most) * vivid
-        return np.array(colorsys.hsv_to_rgb(hue, saturation, values.uniform(low, high)))
+    def tone(hues: list[float], most: float, low: float) -> np.ndarray:
+        return np.array(colorsys.hsv_to_rgb(values.choice(hues), values.uniform(0.05, most), values.uniform(low, 0.9)))
 
     y, horizon = np.linspace(0, 1, side)[:, None, None], values.uniform(0.3, 0.6)
-    canvas = (tone([0.55, 0.6, 0.6, 0.08], 0.5, 0.9, 1.0) * (0.55 + 0.45 * y)).repeat(side, 1)
+    canvas = (tone([0.55, 0.6, 0.6, 0.08], 0.4, 0.8) * (0.6 + 0.5 * y)).repeat(side, 1)
     canvas += 0.05 * noise(values, 1.5, (1, 2), side)[..., None]
     for _ in range(int(values.integers(2, 5))):
         line = horizon + 0.06 * np.interp(np.arange(side), np.linspace(0, side, 9), values.standard_normal(9))
-        ground = tone([0.3, 0.25, 0.1, 0.6], 0.6, 0.1, 0.7) * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None])
+        ground = tone([0.3, 0.25, 0.1, 0.6], 0.6, 0.1) * (1 + 0.25 * noise(values, 0.8, (1, 1), side)[..., None])
         canvas = np.where(y > line[:, None], ground, canvas)
         horizon += values.uniform(0.1, 0.25)
     return canvas
 
 
-def _art(values: np.random.Generator, side: int = TILE) -> np.ndarray:
-    """A procedural picture: a landscape, shapes, colour fields, or a mirrored ornament."""
-    style = int(values.integers(5))
-    if style <= 1:
-        return _landscape(values, side)
-    palette = values.random((5, 3)) * values.uniform(0.3, 1) + values.random() * 0.3
-    if style == 2:
-        canvas = np.tile(palette[0], (side, side, 1))
-        _shapes(values, canvas, int(values.integers(3, 14)), 0.6)
-        return canvas
-    fields = np.stack([noise(values, values.uniform(1, 2.4), side=side) for _ in range(3)])
-    if style == 3:
-        return palette[np.clip((fields[0] + 2).astype(int), 0, 4)] + 0.08 * fields[1][..., None]
-    return 0.5 + 0.2 * np.einsum("khw,kc->hwc", fields, palette[:3] - 0.4)
+def _art(values: Values) -> np.ndarray:
+    """A procedural picture: a landscape, or colour fields."""
+    if values.random() < 0.6:
+        return _landscape(values, TILE)
+    power, palette = values.uniform(1, 2.4), values.random((3, 3)) - 0.4
+    return 0.5 + 0.2 * sum(noise(values, power, side=TILE)[..., None] * tone for tone in palette)
 
 
-def _lines(values: np.random.Generator, canvas: np.ndarray, ink: float, left: int, right: int, step: int) -> None:
+def _lines(rng: Rng, canvas: np.ndarray, ink: float, left: int, step: int) -> None:
     """Rows of text."""
     for row in range(12, len(canvas) - 10, step):
-        end = int(values.integers(left + 10, right))
-        canvas[row : row + 2, left:end] += ink * (values.random(end - left) > 0.22)[None, :, None]
+        end = rng.randrange(left + 10, canvas.shape[1] - 4)
+        canvas[row : row + 2, left:end] += ink * np.array([rng.random() > 0.22 for _ in range(left, end)])[:, None]
 
 
 def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
@@ -165,7 +140,7 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
         rng: decides everything.
         pictures: photos for posters and screens; without them all are procedural.
     """
-    values = np.random.default_rng(rng.randrange(2**32))
+    values, between = np.random.default_rng(rng.randrange(2**32)), rng.uniform
 
     def photo() -> np.ndarray:
         if pictures:
@@ -174,53 +149,47 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
                 return np.asarray(image.resize((TILE, TILE)), np.float32) / 255
         return _art(values)
 
-    sheet = np.zeros((8 * TILE, 8 * TILE, 3), np.uint8)
-    for number in range(64):
+    def tile(number: int) -> np.ndarray:
         if number in PICTURES:
-            tile = photo()
+            canvas, rim = photo(), TILE // 6
             if number % 4 == 0:  # passe-partout
-                rim = TILE // 6
-                tile[:rim], tile[-rim:], tile[:, :rim], tile[:, -rim:] = 0.9, 0.9, 0.9, 0.9
-            elif number % 7 == 0:
-                tile = tile.mean(2, keepdims=True).repeat(3, 2)
-        elif number in PAPERS:
-            tile = np.full((TILE, TILE, 3), 0.92)
-            _lines(values, tile, -0.55, 14, TILE - 10, rng.choice([5, 7, 9]))
+                return np.pad(canvas[rim:-rim, rim:-rim], ((rim, rim), (rim, rim), (0, 0)), constant_values=0.9)
+            return canvas.mean(2, keepdims=True).repeat(3, 2) if number % 7 == 0 else canvas
+        shown = number in SCREENS and rng.random() < 0.4
+        canvas = photo() * between(0.3, 1) if shown else np.full((TILE, TILE, 3), rng.choice([0.05, 0.9, 0.95]))
+        if number in PAPERS:
+            canvas[:] = 0.92
+            _lines(rng, canvas, -0.55, 14, rng.choice([5, 7, 9]))
             if rng.random() < 0.5:
-                tile[30:90, 20:120] = photo()[30:90, 20:120]
+                canvas[30:90, 20:120] = photo()[30:90, 20:120]
         elif number in COVERS:
             hue = rng.choice([0.02, 0.08, 0.12, 0.6, rng.random()])
-            tile = np.tile(colour(rng, hue, rng.uniform(0.05, 0.7), rng.uniform(0.15, 0.95)), (TILE, TILE, 1))
-            _shapes(values, tile, rng.randrange(1, 5), 0.5)
-            _lines(values, tile, rng.choice([-0.5, 0.5]), 60, 100, 30)
+            canvas[:] = colour(rng, hue, between(0.05, 0.7), between(0.15, 0.95))
+            canvas[100:150, 20:110] = photo()[100:150, 20:110] if rng.random() < 0.5 else 1 - canvas[:1, :1]
+            _lines(rng, canvas, rng.choice([-0.5, 0.5]), 60, 30)
         else:
-            plain = np.full((TILE, TILE, 3), rng.choice([0.03, 0.1, 0.9, 0.95]))
-            tile = photo() * rng.uniform(0.3, 1) if rng.random() < 0.4 else plain
             for _ in range(rng.randrange(1, 4)):  # windows with text
-                x, y, w, h = rng.randrange(100), rng.randrange(90), rng.randrange(50, 120), rng.randrange(40, 100)
-                dark = rng.random() < 0.4
-                pane = tile[y : y + h, x : x + w]
+                (x, y), dark = (rng.randrange(90), rng.randrange(90)), rng.random() < 0.4
+                pane = canvas[y : y + rng.randrange(40, 100), x : x + rng.randrange(50, 120)]
                 pane[:] = 0.12 if dark else 0.95
-                pane[:7] = colour(rng, 0.6, rng.uniform(0, 0.5), rng.uniform(0.3, 0.9))
-                if pane.shape[1] > 30:
-                    _lines(values, pane, 0.6 if dark else -0.6, 5, pane.shape[1] - 4, rng.choice([5, 7]))
-        row, column = divmod(number, 8)
-        sheet[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = _as_bytes(tile)
-    return sheet
+                pane[:7] = colour(rng, 0.6, between(0, 0.5), between(0.3, 0.9))
+                _lines(rng, pane, 0.6 if dark else -0.6, 5, rng.choice([5, 7]))
+        return canvas
+
+    rows = [np.hstack([tile(8 * row + column) for column in range(8)]) for row in range(8)]
+    return _as_bytes(np.vstack(rows))
 
 
 def outside(rng: random.Random) -> np.ndarray:
     """What is seen, out of focus, through a window: sky, trees and walls of houses; (256, 256, 3) uint8."""
-    values = np.random.default_rng(rng.randrange(2**32))
     if rng.random() < 0.4:  # burnt-out sky
         return np.full((256, 256, 3), (rng.randrange(225, 256), 240, 255), np.uint8)
-    canvas = np.clip(_landscape(values, 256, 0.6), 0, 1)
+    canvas = _landscape(np.random.default_rng(rng.randrange(2**32)), 256)
     for _ in range(rng.randrange(0, 5)):
         x, top, w = rng.randrange(200), rng.randrange(60, 200), rng.randrange(30, 110)
         canvas[top:, x : x + w] = colour(rng, rng.choice([0.05, 0.1, 0.6]), rng.uniform(0, 0.4), rng.uniform(0.3, 0.9))
         canvas[top + 12 :: 28, x + 8 : x + w - 8] *= 0.5
-    small = Image.fromarray(_as_bytes(canvas)).resize((48, 48), Image.Resampling.BOX)
-    return np.asarray(small.resize((256, 256), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(_as_bytes(canvas)).filter(ImageFilter.GaussianBlur(4)))
 
 
 def dye(paint: Paint, name: str, rng: Rng) -> Paint:
@@ -240,14 +209,12 @@ def dye(paint: Paint, name: str, rng: Rng) -> Paint:
         shift = (0.5 + hue, between(0.5, 1.15), between(0.65, 1.3)) if rng.random() < 0.6 else paint.shift
         return paint._replace(roughness=rough, specular=specular, shift=shift)
     hue, saturation, value = colorsys.rgb_to_hsv(*paint.colour)
-    if paint.skin == -2:  # its file states no colour
-        hue, saturation, value = some(HUES + [rng.random()]), between(0, 0.6), between(0.2, 0.9)
-    elif rng.random() < 0.35:
-        hue = some(HUES + [rng.random()])
-        saturation = saturation * between(0.2, 0.9) + some([0, 0, 0, 0.1, 0.25])
+    if paint.skin == -2 or rng.random() < 0.35:  # its file states no colour, or it is dyed
+        hue, saturation = some([*HUES, rng.random()]), saturation * between(0.2, 0.9) + some([0, 0, 0, 0.1, 0.4])
+        value = between(0.2, 0.9) if paint.skin == -2 else value
     value = min(0.93, max(0.05, value * between(0.7, 1.15) + between(-0.05, 0.08)))
-    look, pattern, scale = rng.random(), "", between(0.25, 0.9) if cloth else between(0.5, 1.5)
-    if look < (0.75 if cloth else 0.5):
+    pattern, scale = "", between(0.25, 0.9) if cloth else between(0.5, 1.5)
+    if rng.random() < (0.75 if cloth else 0.5):
         pattern = some(["fabric", "carpet", "print"] if cloth else ["wood", "wood", "plaster", "concrete", "marble"])
         pattern += str(rng.randrange(16 if pattern == "print" else 4))
     shown = colour(rng, hue, saturation * between(0.5, 1), value)

@@ -3,8 +3,9 @@
 import io
 import math
 import zipfile
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -12,11 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import trimesh
 
-from train.render.catalogue import Model
+from train.render.catalogue import SIDES as COLUMNS
+from train.render.catalogue import Model, table
 
 CELL = 0.025  # metres, of the grids in which surfaces are searched
 Point = tuple[float, float, float]
-Tiles = Callable[[], tuple[float, ...]]
+PARTS: dict[str, list[dict[str, str]]] = defaultdict(list)
+for _part in table("parts.csv"):
+    PARTS[_part["thing"]].append(_part)
 
 
 class Paint(NamedTuple):
@@ -31,6 +35,7 @@ class Paint(NamedTuple):
         opacity: below 1 for glass.
         turned: rotate the texture by 90 degrees.
         mapped: use the mesh's own texture coordinates instead of a box projection.
+        tile: number of the picture where the pattern is "atlas".
         skin: number of the texture of a furniture model; -1 for none, -2 for an unknown colour.
         shift: hue, saturation and value by which that texture is changed; (0.5, 1, 1) leaves it.
     """
@@ -45,6 +50,7 @@ class Paint(NamedTuple):
     opacity: float = 1.0
     turned: bool = False
     mapped: bool = False
+    tile: int = -1
     skin: int = -1
     shift: tuple[float, float, float] = (0.5, 1.0, 1.0)
 
@@ -63,20 +69,10 @@ class Layer(NamedTuple):
     clearance: np.ndarray
 
 
-class Survey(NamedTuple):
-    """Surfaces of a mesh.
-
-    Args:
-        layers: the horizontal surfaces that can carry things, from the lowest to the highest.
-        top: (rows, columns) height of the highest surface in each cell, 0 where there is none.
-        voxels: (N, 3) centres of the cubes of `CELL` metres that the surface passes through.
-    """
-
-    layers: list[Layer]
-    top: np.ndarray
-    voxels: np.ndarray
+Survey = namedtuple("Survey", "layers top voxels")  # of `Mesh.survey`
 
 
+@dataclass(eq=False)
 class Mesh:
     """Triangles with paints; the base is at z = 0, the centre at x = y = 0, the front looks towards -y.
 
@@ -89,17 +85,12 @@ class Mesh:
         images: textures, (H, W, 3|4) uint8, that `Paint.skin` counts.
     """
 
-    def __init__(
-        self,
-        vertices: np.ndarray,
-        faces: np.ndarray,
-        uv: np.ndarray,
-        slots: np.ndarray,
-        paints: Sequence[Paint],
-        images: Sequence[np.ndarray] = (),
-    ) -> None:
-        self.vertices, self.faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
-        self.uv, self.slots, self.paints, self.images = uv, slots, list(paints), list(images)
+    vertices: np.ndarray
+    faces: np.ndarray
+    uv: np.ndarray
+    slots: np.ndarray
+    paints: list[Paint]
+    images: list[np.ndarray] = field(default_factory=list)
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +115,12 @@ class Mesh:
 
     @cached_property
     def survey(self) -> Survey:
-        """What layout needs to know of the surface."""
+        """What layout needs to know of the surface.
+
+        `layers`: the horizontal surfaces that can carry things, from the lowest to the highest; `top`: (rows, columns)
+        height of the highest surface in each cell, 0 where there is none; `voxels`: (N, 3) centres of the cubes of
+        `CELL` metres that the surface passes through.
+        """
         points, faces = self.samples()
         upward, downward = faces > 0, faces < 0
         heights, (low, high) = points[:, 2], self.bounds
@@ -134,16 +130,15 @@ class Mesh:
         top = np.zeros(count)
         np.maximum.at(top, cells, heights)
         layers: list[Layer] = []
-        found, counts = np.unique(np.round(heights[upward] / 0.01).astype(int), return_counts=True)
-        for k in found[counts >= 40]:
-            here = upward & (np.abs(heights - k * 0.01) < 0.0051)
-            if here.sum() < 40 or (layers and k * 0.01 - layers[-1].height < 0.015):
+        levels, counts = np.unique(np.round(heights[upward] / 0.01), return_counts=True)
+        for level in levels[counts >= 40] * 0.01:
+            if layers and level - layers[-1].height < 0.015:
                 continue
-            height = float(np.median(heights[here]))
+            height = float(np.median(heights[upward & (np.abs(heights - level) < 0.0051)]))
+            flush, above = np.abs(heights - height) < 0.003, heights > height + 0.004
             carries, clearance = np.zeros(count, bool), np.full(count, np.inf)
-            carries[cells[here & (np.abs(heights - height) < 0.003)]] = True
-            carries[cells[downward & (np.abs(heights - height) < 0.003)]] = False  # something stands there
-            above = heights > height + 0.004
+            carries[cells[upward & flush]] = True
+            carries[cells[downward & flush]] = False  # something stands there
             np.minimum.at(clearance, cells[above], heights[above] - height)
             if (carries & (clearance > 0.06)).sum() >= 16:
                 layers.append(Layer(height, carries.reshape(shape), clearance.reshape(shape)))
@@ -157,46 +152,44 @@ def turned(points: np.ndarray, yaw: float) -> np.ndarray:
     return points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
 
 
+CORNERS = np.array([(x, y, z) for z in (0, 1) for x, y in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))])
+SIDES = np.array([(0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7), (3, 2, 1, 0)])
+
+
 class Shape:
     """Collects boxes, quads and grids of points into one mesh."""
 
     def __init__(self) -> None:
-        self.points: list[np.ndarray] = []
-        self.faces: list[np.ndarray] = []
-        self.uv: list[np.ndarray] = []
-        self.slots: list[np.ndarray] = []
+        self.parts: list[tuple[np.ndarray, ...]] = []
         self.paints: dict[Paint, int] = {}
-        self.count = 0
 
     def add(self, points: np.ndarray, faces: np.ndarray, uv: np.ndarray, paint: Paint) -> None:
         """Add (N, 3) points with their (N, 2) texture coordinates and (F, 3) triangles."""
-        self.points.append(np.asarray(points, float))
-        self.faces.append(faces + self.count)
-        self.uv.append(uv)
-        self.slots.append(np.full(len(faces), self.paints.setdefault(paint, len(self.paints))))
-        self.count += len(points)
+        slot = self.paints.setdefault(paint._replace(tile=-1), len(self.paints))
+        self.parts.append((np.asarray(points, float), faces, uv, np.full(len(faces), slot)))
 
-    def quad(self, points: Sequence[Point], paint: Paint, tile: tuple[float, ...] = (0, 0, 1, 1)) -> None:
-        """Four points counter-clockwise as seen from the front; `tile` is (u0, v0, u1, v1) of the texture."""
-        u0, v0, u1, v1 = tile
-        uv = np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
-        self.add(np.array(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
+    def quad(self, points: Sequence[Point] | np.ndarray, paint: Paint) -> None:
+        """Four points counter-clockwise as seen from the front."""
+        uv = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+        if paint.tile >= 0:  # one of 8 x 8, without its rim
+            uv = (np.clip(uv, 0.024, 0.976) + (paint.tile % 8, 7 - paint.tile // 8)) / 8
+        self.add(np.asarray(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
 
-    def front(self, across: tuple, heights: tuple, y: float, paint: Paint, tile: tuple = (0, 0, 1, 1)) -> None:
+    def front(self, across: tuple, heights: tuple, y: float, paint: Paint) -> None:
         """An upright rectangle that faces -y: its left and right, its bottom and top."""
         (left, right), (low, high) = across, heights
-        self.quad([(left, y, low), (right, y, low), (right, y, high), (left, y, high)], paint, tile)
+        self.quad([(left, y, low), (right, y, low), (right, y, high), (left, y, high)], paint)
 
-    def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0, tile: Tiles | None = None) -> None:
-        """A box on the centre of its base; `tile` is called for the texture of each side."""
-        x, y, z = size[0] / 2, size[1] / 2, size[2]
-        loops = (
-            ((-x, -y, 0), (x, -y, 0), (x, -y, z), (-x, -y, z)), ((x, -y, 0), (x, y, 0), (x, y, z), (x, -y, z)),
-            ((x, y, 0), (-x, y, 0), (-x, y, z), (x, y, z)), ((-x, y, 0), (-x, -y, 0), (-x, -y, z), (-x, y, z)),
-            ((-x, -y, z), (x, -y, z), (x, y, z), (-x, y, z)), ((-x, y, 0), (x, y, 0), (x, -y, 0), (-x, -y, 0)),
-        )  # fmt: skip
-        for loop in loops:
-            self.quad(turned(np.array(loop, float), yaw) + base, paint, tile() if tile else (0, 0, 1, 1))
+    def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0) -> None:
+        """A box on the centre of its base."""
+        for side in (turned(CORNERS * size, yaw) + base)[SIDES]:
+            self.quad(side, paint)
+
+    def assemble(self, thing: str, size: Point, paints: dict[str, Paint], at: Point = (0, 0, 0)) -> None:
+        """The boxes of a thing of parts.csv, which states their place and size as shares of its own."""
+        for row in PARTS[thing]:
+            place, sides = (np.array([float(row[key]) for key in keys]) * size for keys in ("xyz", COLUMNS))
+            self.box(place + at, sides, paints[row["paint"]])
 
     def grid(self, points: np.ndarray, paint: Paint) -> None:
         """A sheet of (rows, columns, 3) points."""
@@ -209,8 +202,10 @@ class Shape:
 
     def mesh(self) -> Mesh:
         """All of it."""
-        stacked = (np.concatenate(parts) for parts in (self.points, self.faces, self.uv, self.slots))
-        return Mesh(*stacked, list(self.paints))
+        points, faces, uv, slots = zip(*self.parts, strict=True)
+        starts = np.cumsum([0, *map(len, points)])
+        corners = np.concatenate([part + start for part, start in zip(faces, starts, strict=False)])
+        return Mesh(np.concatenate(points), corners, np.concatenate(uv), np.concatenate(slots), list(self.paints))
 
 
 def shaped(build: Callable[..., None]) -> Callable[..., Mesh]:
@@ -225,27 +220,22 @@ def shaped(build: Callable[..., None]) -> Callable[..., Mesh]:
     return make
 
 
+@shaped
+def assembled(solid: Shape, thing: str, size: Point, **paints: Paint) -> None:
+    """A thing of parts.csv."""
+    solid.assemble(thing, size, paints)
+
+
+class _Beside(trimesh.resolvers.ZipResolver):
+    """Materials and pictures beside a model in an archive, read when they are asked for."""
+
+    def get(self, name: str) -> bytes:
+        return self.archive.read(str(self.namespace / PurePosixPath(name).name))
+
+
 @lru_cache(maxsize=16)
-def _archive(path: Path) -> tuple[zipfile.ZipFile, dict[str, list[str]]]:
-    """A library, read once, and the materials and pictures in each of its folders."""
-    archive, folders = zipfile.ZipFile(io.BytesIO(path.read_bytes())), defaultdict(list)
-    for name in archive.namelist():
-        if name.lower().endswith((".mtl", ".png", ".jpg", ".jpeg")):
-            folders[name.rpartition("/")[0]].append(name)
-    return archive, folders
-
-
-def _open(model: Model) -> tuple[io.BytesIO, trimesh.resolvers.Resolver]:
-    """The bytes of a mesh file, and where the files beside it are found."""
-    path, file = model.library.path, PurePosixPath(model.file)
-    if path.is_dir():
-        return io.BytesIO((path / file).read_bytes()), trimesh.resolvers.FilePathResolver(path / file)
-    archive, folders = _archive(path)
-    names = {name: name.rpartition("/")[2] for name in folders[str(file.parent)]}
-    if len(names) > 60:  # many models share the folder
-        names = {name: own for name, own in names.items() if own.startswith(file.stem)}
-    beside = {own: io.BytesIO(archive.read(name)) for name, own in names.items()}
-    return io.BytesIO(archive.read(model.file)), trimesh.resolvers.ZipResolver(beside)
+def _archive(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
 
 
 @lru_cache(maxsize=400)
@@ -254,68 +244,45 @@ def load(model: Model) -> Mesh | None:
 
     The base comes to z = 0, the centre to x = y = 0, and the front looks towards -y.
     """
-    if model.library.path is None:
-        return _primitive(model.file, model.size)
-    file, resolver = _open(model)
+    path, file = model.library.path, PurePosixPath(model.file)
+    if path is None:
+        return assembled(model.file, model.size, body=Paint(skin=-2))
+    if path.is_dir():
+        source, beside = io.BytesIO((path / file).read_bytes()), trimesh.resolvers.FilePathResolver(path / file)
+    else:
+        source, beside = io.BytesIO(_archive(path).read(model.file)), _Beside(_archive(path))
+        beside.namespace = file.parent
     try:
-        loaded = trimesh.load(file, file_type=PurePosixPath(model.file).suffix[1:], resolver=resolver, process=False)
+        loaded = trimesh.load_scene(source, file_type=file.suffix[1:], resolver=beside, process=False)
     except Exception:  # trimesh raises whatever its parsers meet in a damaged file
         return None
-    parts = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
-    parts = [part for part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)]
-    if not parts:
+    solid, images = Shape(), []
+    for part in loaded.dump():
+        if isinstance(part, trimesh.Trimesh) and len(part.faces):
+            solid.add(part.vertices, part.faces, *_looks(part, images))
+    if not solid.parts:
         return None
-    vertices = np.concatenate([part.vertices for part in parts])
-    if model.rotation:
-        vertices = vertices @ np.array(model.rotation).reshape(3, 3).T
-    low, high = vertices.min(0), vertices.max(0)
-    width, depth, height = model.size
-    vertices = (vertices - ((low + high) / 2 * (1, 0, 1) + low * (0, 1, 0))) / np.maximum(high - low, 1e-9)
-    vertices = (vertices * (width, height, depth))[:, [0, 2, 1]] * (1, -1, 1)  # y up becomes z up
-    offsets = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    faces = np.concatenate([part.faces + start for part, start in zip(parts, offsets, strict=False)])
-    images: list[np.ndarray] = []
-    paints, uvs = zip(*(_looks(part, images) for part in parts), strict=True)
-    slots = np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts])
-    return Mesh(vertices, faces, np.concatenate(uvs), slots, paints, images)
+    mesh = solid.mesh()
+    mesh.images = images
+    upright = mesh.vertices @ np.reshape(model.rotation or np.eye(3), (3, 3)).T
+    low, high = upright.min(0), upright.max(0)
+    unit = (upright - (low + high) / 2) / np.maximum(high - low, 1e-9) + (0, 0.5, 0)
+    mesh.vertices = unit[:, [0, 2, 1]] * (1, -1, 1) * model.size  # y up becomes z up
+    return mesh
 
 
-def _looks(part: trimesh.Trimesh, images: list[np.ndarray]) -> tuple[Paint, np.ndarray]:
-    """Colour, opacity and texture of a part, and its texture coordinates."""
-    uv = getattr(part.visual, "uv", None)
-    material = getattr(part.visual, "material", None)
+def _looks(part: trimesh.Trimesh, images: list[np.ndarray]) -> tuple[np.ndarray, Paint]:
+    """Texture coordinates of a part, and its colour, opacity and texture, which is added to the images."""
+    material, uv = getattr(part.visual, "material", None), getattr(part.visual, "uv", None)
+    flat = np.zeros((len(part.vertices), 2))
     if material is None:
-        return Paint(skin=-2), np.zeros((len(part.vertices), 2))
-    if hasattr(material, "to_simple"):
-        material = material.to_simple()
-    colour = tuple(float(c) / 255 for c in material.diffuse[:3])
-    dissolve = material.kwargs.get("d", [1.0])
-    opacity = float(np.ravel(dissolve)[0]) if np.size(dissolve) else 1.0
-    skin = -1
-    if material.image is not None and uv is not None:
-        image = material.image.convert("RGB")
-        image.thumbnail((512, 512))
-        images.append(np.asarray(image))
-        skin = len(images) - 1
-    uv = np.zeros((len(part.vertices), 2)) if uv is None else np.asarray(uv)[:, :2]
-    return Paint(colour, opacity=opacity, mapped=skin >= 0, skin=skin), uv
-
-
-LEGS = [(0.46 * x, 0.46 * y, 0, 0.07, 0.07) for x in (-1, 1) for y in (-1, 1)]
-PARTS = {  # middle of the base and size of the boxes of primitives, as shares of width, depth and height
-    "table": [*((*leg, 0.94) for leg in LEGS), (0, 0, 0.94, 1, 1, 0.06)],
-    "chair": [*((*leg, 0.45) for leg in LEGS), (0, 0, 0.45, 1, 1, 0.05), (0, 0.46, 0.5, 1, 0.08, 0.5)],
-    "sofa": [(0, 0, 0, 1, 1, 0.5), (0, 0.38, 0.5, 1, 0.24, 0.5)],
-    "bed": [(0, 0, 0, 1, 1, 0.55), (0, 0.485, 0.55, 1, 0.03, 0.45)],
-    "lamp": [(0, 0, 0, 0.6, 0.6, 0.05), (0, 0, 0.05, 0.1, 0.1, 0.65), (0, 0, 0.7, 1, 1, 0.3)],
-    "shelves": [(0, 0.49, 0, 1, 0.02, 1), (-0.485, -0.01, 0, 0.03, 0.98, 1), (0.485, -0.01, 0, 0.03, 0.98, 1),
-                *((0, -0.01, 0.194 * k, 0.94, 0.98, 0.03) for k in range(6))],
-    "box": [(0, 0, 0, 1, 1, 1)],
-}  # fmt: skip
-
-
-@shaped
-def _primitive(solid: Shape, shape: str, size: tuple[float, float, float]) -> None:
-    """A simple piece of furniture made of boxes."""
-    for part in PARTS[shape]:
-        solid.box(np.multiply(part[:3], size), np.multiply(part[3:], size), Paint(skin=-2))
+        return flat, Paint(skin=-2)
+    material = material.to_simple() if hasattr(material, "to_simple") else material
+    opacity, colour = np.ravel(material.kwargs.get("d", 1.0)), (material.diffuse[:3] / 255).tolist()
+    paint = Paint(tuple(colour), opacity=float(opacity[0]) if opacity.size else 1.0)
+    if material.image is None or uv is None:
+        return flat, paint
+    image = material.image.convert("RGB")
+    image.thumbnail((512, 512))
+    images.append(np.asarray(image))
+    return np.asarray(uv)[:, :2], paint._replace(mapped=True, skin=len(images) - 1)

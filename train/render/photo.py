@@ -2,46 +2,20 @@
 
 import io
 import random
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from train.render.catalogue import table
 
-class Look(NamedTuple):
-    """The settings of one photo; `Look()` is the clean picture.
-
-    Args:
-        brightness: mean of the picture that the exposure aims at, in [0, 1].
-        balance: share of the light's colour that white balance removes.
-        red, blue: gains left by it.
-        vignette: loss of light in the corners.
-        black: share of the darkest per cent that is subtracted.
-        bloom: light scattered in the lens.
-        blur: standard deviation in pixels.
-        noise: at mid grey, before the tone curve.
-        gamma: of the tone curve.
-        shoulder: compress highlights instead of clipping them: 1 yes, 0 no.
-        contrast, saturation, sharpening: of the camera's processing.
-        quality: of the JPEG.
-    """
-
-    brightness: float = 0.45
-    balance: float = 0.8
-    red: float = 1.0
-    blue: float = 1.0
-    vignette: float = 0.0
-    black: float = 0.0
-    bloom: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-    gamma: float = 2.2
-    shoulder: int = 1
-    contrast: float = 0.4
-    saturation: float = 1.0
-    sharpening: float = 0.0
-    quality: int = 95
+SETTINGS = table("looks.csv")
+# The settings of one photo; `Look()` is the clean picture. brightness: mean of the picture that the exposure aims at.
+# balance: share of the light's colour that white balance removes; red, blue: gains left by it. vignette: loss of light
+# in the corners. black: share of the darkest per cent that is subtracted. bloom: light scattered in the lens. blur: in
+# pixels. noise: at mid grey. gamma: of the tone curve; shoulder: highlights are compressed (1) or clipped (0).
+Look = namedtuple("Look", [row["setting"] for row in SETTINGS], defaults=[float(row["clean"]) for row in SETTINGS])
 
 
 def draw_look(device: random.Random, rng: random.Random, strength: float = 1.0) -> Look:
@@ -52,25 +26,14 @@ def draw_look(device: random.Random, rng: random.Random, strength: float = 1.0) 
         rng: decides what differs from picture to picture.
         strength: 1 for what such cameras do, 0 for none of it, values between for less.
     """
-    kinect = device.random() < 0.3
-    full = Look(
-        brightness=min(0.6, max(0.28, rng.gauss(0.46, 0.07))),
-        balance=device.uniform(0.4, 0.95),
-        red=rng.gauss(1.07, 0.07),
-        blue=rng.gauss(0.97, 0.06),
-        vignette=device.uniform(0, 0.45),
-        black=rng.uniform(0.2, 1.0),
-        bloom=rng.choice([0, 0.02, 0.05, 0.1]),
-        blur=rng.choice([0.4, 0.6, 0.8] if kinect else [0, 0, 0.3, 0.5]),
-        noise=rng.choice([0.03, 0.05, 0.08] if kinect else [0.015, 0.03, 0.05, 0.1]),
-        gamma=device.uniform(1.85, 2.3),
-        shoulder=int(device.random() < 0.6),
-        contrast=device.uniform(0.2, 1.1),
-        saturation=device.uniform(0.75, 1.2),
-        sharpening=device.uniform(0.2, 1.0) * (0.6 if kinect else 1.0),
-        quality=rng.randrange(60, 96),
-    )
-    return Look(*(type(a)(a + strength * (b - a)) for a, b in zip(Look(), full, strict=True)))
+    camera, look = "kinect" if device.random() < 0.3 else "phone", Look()
+    for row in SETTINGS:
+        (law, *values), source = row[camera].split(), device if row["drawn"] == "device" else rng
+        numbers = [float(value) for value in values]
+        full = source.choice(numbers) if law == "choice" else getattr(source, law)(*numbers)
+        clean = getattr(look, row["setting"])
+        look = look._replace(**{row["setting"]: clean + strength * (full - clean)})
+    return look
 
 
 def is_lit(linear: np.ndarray) -> bool:
@@ -109,7 +72,7 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
         light = light + look.bloom * blurred(np.minimum(light, np.percentile(light, 99.5)), width / 50)
 
     def curve(value: np.ndarray) -> np.ndarray:
-        if look.shoulder:
+        if look.shoulder > 0.5:
             value = np.where(value < 0.6, value, 0.6 + 0.4 * (1 - np.exp(-(value - 0.6) / 0.4)))
         return np.clip(value, 0, 1) ** (1 / look.gamma)
 
@@ -129,7 +92,7 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
     if look.sharpening:
         value = np.clip(value + look.sharpening * (value - blurred(value, 0.8)), 0, 1)
     out = io.BytesIO()
-    Image.fromarray((value * 255 + 0.5).astype(np.uint8)).save(out, "JPEG", quality=look.quality)
+    Image.fromarray((value * 255 + 0.5).astype(np.uint8)).save(out, "JPEG", quality=round(look.quality))
     return out.getvalue()
 
 

@@ -8,27 +8,21 @@ from typing import NamedTuple
 import numpy as np
 
 from train.render import things
+from train.render.catalogue import table
 from train.render.layout import Box, Item, Layout, Opening, Wall, Zone
 from train.render.mesh import Mesh, Paint, Shape
 from train.render.things import Rng, colour
 
-KINDS = {
-    "living room": 15, "bedroom": 15, "kitchen": 13, "office": 10, "bathroom": 8, "dining room": 8, "study": 7,
-    "classroom": 5, "library": 5, "shop": 4, "basement": 4, "meeting room": 3, "corridor": 3, "cafe": 3,
-}  # fmt: skip
-SIZES = {
-    "bathroom": (1.7, 3.4), "corridor": (1.5, 2.3), "classroom": (5.2, 9), "shop": (4.5, 8.5), "library": (4, 8),
-    "cafe": (4.5, 8.5), "office": (2.8, 7.5), "meeting room": (3.5, 6.5), "study": (2.4, 4.5), "bedroom": (2.7, 5),
-    "kitchen": (2.4, 5), "dining room": (3, 5.5), "living room": (3.3, 6.8), "basement": (3, 6.5),
-}  # fmt: skip
-BEHIND = {  # what may lie behind a doorway
-    "living room": ("dining room", "kitchen", "corridor"), "dining room": ("kitchen", "living room"),
-    "kitchen": ("dining room", "living room", "corridor"), "corridor": ("office", "bedroom", "living room", "kitchen"),
-    "bedroom": ("corridor", "bathroom", "study"), "bathroom": ("corridor", "bedroom"), "basement": ("basement",),
-    "study": ("corridor", "living room"),
-}  # fmt: skip
-PUBLIC = ("office", "classroom", "meeting room", "shop", "library", "cafe", "corridor")
-WET = ("bathroom", "kitchen")
+KINDS = {row["kind"]: row for row in table("rooms.csv")}  # sizes in metres; chances follow the words
+
+
+def chances(cell: str) -> list[tuple[str, float]]:
+    """Words and their chances of a cell of a table: "sofa .9 coffee_table 1"."""
+    words = [word.replace("_", " ") for word in cell.split()]
+    return [(word, float(chance)) for word, chance in zip(words[::2], words[1::2], strict=True)]
+
+
+SKIRTING = 0.08  # metres
 
 
 class Light(NamedTuple):
@@ -60,16 +54,24 @@ class Room:
         layout: its rectangles and what stands in them.
         shell: walls, floors, ceilings, doors and windows.
         windows: wall, opening of each window, for the light that falls in.
-        night: no daylight.
         lights: of lamps and windows.
         ambient: radiance that fills the shadows.
-        trim: paint of frames and skirting.
+        night: no daylight.
+        trim: paint of frames.
+        skirting: its paint, or None.
+        cloth: paint of curtains.
+        dressing: of windows: "curtains", "blind" or "none".
+        sky: what is seen through windows.
     """
 
     kind: str
     layout: Layout
-    trim: Paint
     night: bool
+    trim: Paint
+    skirting: Paint | None
+    cloth: Paint
+    dressing: str
+    sky: Paint
     shell: list[Item] = field(default_factory=list)
     windows: list[tuple[Wall, Opening]] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
@@ -80,19 +82,9 @@ class Room:
         self.shell.append(Item(name, mesh, (0, 0, 0), x, y, 0, yaw, "wall", role="shell"))
 
 
-class _Style(NamedTuple):
-    """What the walls of a room have in common."""
-
-    skirting: Paint | None
-    skirting_height: float
-    cloth: Paint
-    dressing: str
-    sky: Paint
-
-
 def draw_kind(rng: Rng) -> str:
-    """A kind of room, as often as `KINDS` says."""
-    return rng.choices([*KINDS], [*KINDS.values()])[0]
+    """A kind of room, as often as rooms.csv states."""
+    return rng.choices([*KINDS], [float(row["share"]) for row in KINDS.values()])[0]
 
 
 def build_shell(kind: str, rng: random.Random) -> Room:
@@ -102,18 +94,23 @@ def build_shell(kind: str, rng: random.Random) -> Room:
         kind: one of `KINDS`.
         rng: decides everything.
     """
-    low, high = SIZES[kind]
+    low, high = float(KINDS[kind]["narrowest"]), float(KINDS[kind]["widest"])
     wide, deep = rng.uniform(low, high), rng.uniform(low, high) if kind != "corridor" else rng.uniform(5, 11)
-    height = rng.uniform(2.4, 3.2) if kind in PUBLIC else min(2.9, max(2.25, rng.gauss(2.5, 0.13)))
+    public = KINDS[kind]["use"] == "public"
+    height = rng.uniform(2.4, 3.2) if public else min(2.9, max(2.25, rng.gauss(2.5, 0.13)))
     if rng.random() < 0.5:
         wide, deep = deep, wide
     layout = Layout([Zone(0, 0, wide, deep, kind)], height, rng)
     if min(wide, deep) > 3 and rng.random() < 0.25:
         _extend(layout, kind, rng, whole=True)
     if rng.random() < (0.6 if kind in ("corridor", "dining room", "kitchen", "living room") else 0.38):
-        _extend(layout, rng.choice(BEHIND.get(kind, ("corridor", "office"))), rng)
+        _extend(layout, rng.choice(KINDS[kind]["behind"].split("/")), rng)
     white = Paint(colour(rng, 0.1, rng.uniform(0, 0.08), rng.uniform(0.75, 0.93)), roughness=0.45)
-    room = Room(kind, layout, things.wood(rng) if rng.random() < 0.3 else white, night=rng.random() < 0.25)
+    night, trim = rng.random() < 0.25, things.wood(rng) if rng.random() < 0.3 else white
+    sky = Paint((1, 1, 1), "outside", mapped=True, glow=0.03 if night else rng.choice([1.5, 2.5, 5.0, 9.0]))
+    skirting = rng.choice([trim, trim, things.wood(rng), None])
+    dressing = rng.choice(["curtains", "curtains", "curtains", "blind", "none"])
+    room = Room(kind, layout, night, trim, skirting, things.fabric(rng), dressing, sky)
     for zone in layout.zones:
         _open_walls(zone, layout, rng)
     _surfaces(room, rng)
@@ -153,8 +150,8 @@ def _extend(layout: Layout, kind: str, rng: Rng, whole: bool = False) -> None:
 
 def _open_walls(zone: Zone, layout: Layout, rng: Rng) -> None:
     """Windows in one or two walls, and doors."""
-    dark = {"basement": 0.85, "shop": 0.85, "corridor": 0.85, "bathroom": 0.5}.get(zone.kind, 0.15)
-    for side in rng.sample(range(4), rng.choice([1, 1, 2])) if rng.random() > dark else []:
+    is_lit = rng.random() > float(KINDS[zone.kind]["windowless"])
+    for side in rng.sample(range(4), rng.choice([1, 1, 2])) if is_lit else []:
         wall, count = zone.wall(side), rng.choice([1, 1, 2, 3])
         low = rng.uniform(0, 0.3) if rng.random() < 0.2 else rng.uniform(0.75, 1.1)
         high = min(layout.height - 0.2, rng.uniform(1.95, 2.35))
@@ -171,66 +168,46 @@ def _open_walls(zone: Zone, layout: Layout, rng: Rng) -> None:
             layout.keep_free(Box(*wall.at(u, 0.4), width + 0.1, 0.8, 0, 2.1, wall.yaw))
 
 
-def _wall_paint(kind: str, rng: Rng) -> Paint:
-    hue, saturation, value = rng.choice([
-        (0.12, 0.08, 0.92), (0.1, 0.18, 0.86), (0.1, 0.02, 0.93), (0.12, 0.25, 0.82), (0.55, 0.14, 0.82),
-        (0.3, 0.12, 0.82), (0.95, 0.12, 0.86), (0.08, 0.35, 0.76), (0.6, 0.06, 0.88), (0.11, 0.1, 0.75),
-        (0.11, 0.12, 0.9), (0.1, 0.0, 0.87), (rng.random(), 0.25, 0.75), (0.58, 0.3, 0.6), (0.35, 0.2, 0.6),
-    ])  # fmt: skip
-    dye = colour(rng, hue, saturation * rng.uniform(0.3, 1.1), value * rng.uniform(0.88, 1.04))
-    x, pattern, scale = rng.random(), "plaster", rng.uniform(0.7, 2)
-    if kind == "basement" and x < 0.6:
-        pattern, scale = rng.choice(["concrete", "brick"]), 1.0
-    elif x < {"bathroom": 0.65, "kitchen": 0.12}.get(kind, 0):
-        pattern, scale = rng.choice(["tile", "tile", "tile", "marble"]), rng.uniform(0.4, 1.2)
-    elif kind not in PUBLIC and x < 0.14:
-        pattern, scale = "print", rng.uniform(0.3, 1)
-    elif x > 0.95:
-        pattern, scale = rng.choice(["brick", "wood"]), rng.uniform(0.8, 1.3)
-    return Paint(dye, f"{pattern}{rng.randrange(4)}", scale, rng.uniform(0.4, 0.95), specular=rng.uniform(0.1, 0.4))
-
-
-def _floor_paint(kind: str, rng: Rng) -> Paint:
-    pattern = rng.choice(["planks", "planks", "planks", "tile", "terrazzo", "marble"] + ["carpet"] * (kind not in WET))
-    if kind in (*WET, "cafe") and rng.random() < 0.5:
-        pattern = "tile"
-    elif kind in ("bedroom", "office", "living room", "library", "classroom", "study") and rng.random() < 0.4:
-        pattern = "carpet"
-    elif kind == "basement" and rng.random() < 0.5:
-        pattern = "concrete"
-    dye = colour(rng, rng.choice([0.08, 0.1, 0.6, rng.random()]), rng.uniform(0, 0.35), rng.uniform(0.28, 0.9))
-    if pattern == "planks":
-        dye = colour(rng, rng.uniform(0.05, 0.1), rng.uniform(0.15, 0.7), rng.uniform(0.28, 0.9))
-    rough, shine = (0.95, 0.02) if pattern == "carpet" else (rng.uniform(0.15, 0.6), rng.uniform(0.1, 0.5))
-    scale, turned = rng.uniform(0.7, 2.2 if pattern == "tile" else 1.5), rng.random() < 0.5
-    return Paint(dye, f"{pattern}{rng.randrange(4)}", scale, rough, specular=shine, turned=turned)
+def _surface(rng: Rng, kind: str, part: str) -> Paint:
+    """Paint, paper, tiles, boards or carpet of the walls or floors of a kind of room."""
+    patterns, weights = zip(*chances(KINDS[kind][part]), strict=True)
+    pattern = rng.choices(patterns, weights)[0]
+    hue = rng.choice([0.08, 0.1, 0.11, 0.12, 0.55, 0.6, 0.3, 0.95, rng.random()])
+    saturation, value = (
+        rng.uniform(0, 0.6) ** 2,
+        rng.uniform(0.76, 0.95) if rng.random() < 0.8 else rng.uniform(0.5, 0.8),
+    )
+    if pattern in ("planks", "wood"):
+        hue, saturation = rng.uniform(0.05, 0.1), rng.uniform(0.15, 0.7)
+    if part == "floors":
+        value = rng.uniform(0.28, 0.9)
+    low, high = {"tile": (0.4, 1.6), "print": (0.3, 1)}.get(pattern, (0.7, 1.8))
+    dull = pattern in ("carpet", "plaster", "print")
+    rough, shine = (0.9, 0.05) if dull else (rng.uniform(0.15, 0.6), rng.uniform(0.1, 0.5))
+    look = f"{pattern}{rng.randrange(4)}", rng.uniform(low, high), rough
+    return Paint(colour(rng, hue, saturation, value), *look, specular=shine, turned=rng.random() < 0.5)
 
 
 def _surfaces(room: Room, rng: Rng) -> None:
     """Walls with their openings, floors, ceilings and skirting."""
     layout, kind, height = room.layout, room.kind, room.layout.height
-    walls, accent, floor = _wall_paint(kind, rng), _wall_paint("", rng), _floor_paint(kind, rng)
-    glow = 0.03 if room.night else rng.choice([1.5, 2.5, 5.0, 9.0])
-    style = _Style(
-        rng.choice([room.trim, room.trim, things.wood(rng), None]), rng.uniform(0.05, 0.13), things.fabric(rng),
-        rng.choice(["curtains", "curtains", "curtains", "blind", "none"]),
-        Paint((1, 1, 1), "outside", mapped=True, glow=glow),
-    )  # fmt: skip
+    walls, accent, floor = (_surface(rng, kind, part) for part in ("walls", "walls", "floors"))
     for zone in layout.zones:
+        use = KINDS[zone.kind]["use"]
         if zone.kind != kind:
-            floor, walls = _floor_paint(zone.kind, rng), walls if rng.random() < 0.6 else accent
-        above = f"{'acoustic' if zone.kind in PUBLIC and rng.random() < 0.6 else 'plaster'}{rng.randrange(4)}"
+            floor, walls = _surface(rng, zone.kind, "floors"), walls if rng.random() < 0.6 else accent
+        above = f"{'acoustic' if use == 'public' and rng.random() < 0.6 else 'plaster'}{rng.randrange(4)}"
         ceiling = Paint(colour(rng, 0.12, rng.uniform(0, 0.06), rng.uniform(0.84, 0.96)), above, 1.2, 0.9)
         flat, (x, y) = Shape(), ((zone.x1 - zone.x0) / 2, (zone.y1 - zone.y0) / 2)
         flat.quad([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], floor)
         flat.quad([(-x, y, height), (x, y, height), (x, -y, height), (-x, -y, height)], ceiling)
         room.add_shell("floor and ceiling", flat.mesh(), *zone.centre, 0)
         for side in range(4):
-            paint = accent if rng.random() < 0.07 and zone.kind not in WET else walls
-            _wall(room, zone, side, paint, floor, style, rng)
+            paint = accent if rng.random() < 0.07 and use != "wet" else walls
+            _wall(room, zone, side, paint, floor, rng)
 
 
-def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: _Style, rng: Rng) -> None:
+def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, rng: Rng) -> None:
     """One wall: panels around its openings, reveals, trim, doors and windows."""
     wall, height, solid, holes = zone.wall(side), room.layout.height, Shape(), zone.openings[side]
     half, keep = wall.length / 2, room.layout.keep_free
@@ -244,30 +221,27 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, style: 
         for low, high in pairwise(levels):
             if not is_open((a + b) / 2, (low + high) / 2):
                 solid.front((a, b), (low, high), 0, paint)
-        if style.skirting and not is_open((a + b) / 2, style.skirting_height / 2):
-            solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, style.skirting_height), style.skirting)
+        if room.skirting and not is_open((a + b) / 2, SKIRTING / 2):
+            solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, SKIRTING), room.skirting)
     for h in holes:
         a, b, t, rim, mesh = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), None
         if t > 0:
             reveal = room.trim if h.kind != "passage" or rng.random() < 0.5 else paint
-            lower = floor if h.kind == "passage" else reveal
-            corners = [(a, h.low), (a, h.high), (b, h.high), (b, h.low)]
-            for number, ((u, z), (v, w)) in enumerate(pairwise([*corners, corners[0]])):
-                face = lower if number == 3 else reveal
-                solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], face)
+            corners = [(a, h.low), (a, h.high), (b, h.high), (b, h.low), (a, h.low)]
+            for (u, z), (v, w) in pairwise(corners):
+                lower = floor if h.kind == "passage" and z == w == h.low else reveal
+                solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], lower)
         if h.kind == "window":
-            mesh = things.window(rng, h, room.trim, style.dressing, style.cloth, style.sky)
+            mesh = things.window(rng, h, room.trim, room.dressing, room.cloth, room.sky)
             room.windows.append((wall, h))
-            bottom = float(mesh.bounds[0][2]) if style.dressing == "curtains" else h.low - 0.03
+            bottom = float(mesh.bounds[0][2]) if room.dressing == "curtains" else h.low - 0.03
             keep(Box(*wall.at(h.u, 0.05), h.width + 0.5, 0.29, bottom, min(height, h.high + 0.14), wall.yaw))
         elif h.kind == "door" or h.high < height - 0.15:
-            mesh = things.door(rng, h.width, h.high, t, room.trim, rim, leaf=h.kind == "door")
-            for k in (-1, 1):
-                keep(Box(*wall.at(h.u + k * (h.width + rim) / 2), rim + 0.02, 0.05, 0, h.high + rim, wall.yaw))
-            keep(Box(*wall.at(h.u), h.width, 0.05, h.high, h.high + rim, wall.yaw))
+            mesh = things.door(rng, h, room.trim, rim)
+            keep(Box(*wall.at(h.u), h.width + 2 * rim + 0.02, 0.05, 0, h.high + rim, wall.yaw))
         if mesh:
             room.add_shell(h.kind, mesh, *wall.at(h.u), wall.yaw)
-    if solid.count:
+    if solid.parts:
         room.add_shell("wall", solid.mesh(), wall.x, wall.y, wall.yaw)
 
 

@@ -1,14 +1,17 @@
 """The room in Blender: meshes, materials and lights for Cycles, and the ray casting that gives exact depth."""
 
+import json
 import math
 import random
 import tempfile
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Color, Matrix, Vector
 from mathutils.bvhtree import BVHTree
 
 from train.render import materials
@@ -17,13 +20,14 @@ from train.render.layout import Item
 from train.render.mesh import Mesh, Paint
 from train.render.plan import Light, Room
 
+SETTINGS = Path(__file__).with_name("cycles.json")
 GAIN = 1.66  # textures have a mean of 0.8 in sRGB, which is 1 / 1.66 of white
 LAMPS = ("ceiling lamp", "table lamp", "floor lamp")  # let the light inside them out
 
 
 def linear(colour: Sequence[float]) -> tuple[float, ...]:
     """sRGB to linear light."""
-    return tuple(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
+    return tuple(Color(colour).from_srgb_to_scene_linear())
 
 
 def cast_by_tree(surfaces: Surfaces) -> Cast:
@@ -74,25 +78,12 @@ class Scene:
         """An empty scene; only this makes the renderer forget the pictures and meshes of the last room."""
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self.scene = bpy.context.scene
-        render, cycles = self.scene.render, self.scene.cycles
-        render.engine = "CYCLES"
-        render.resolution_y, render.resolution_x = self.size
-        render.resolution_percentage = 100
-        render.threads_mode, render.threads = "FIXED", self.threads
-        render.use_persistent_data = True
-        render.image_settings.file_format, render.image_settings.color_depth = "OPEN_EXR", "32"
-        render.image_settings.exr_codec = "NONE"
-        self.scene.view_settings.view_transform = "Raw"
-        for name, value in {
-            "device": "CPU", "samples": self.samples, "use_adaptive_sampling": True, "adaptive_threshold": 0.05,
-            "adaptive_min_samples": max(4, self.samples // 2), "use_denoising": True, "denoiser": "OPENIMAGEDENOISE",
-            "denoising_prefilter": "FAST", "denoising_input_passes": "RGB_ALBEDO_NORMAL", "max_bounces": 3,
-            "diffuse_bounces": 3, "glossy_bounces": 2, "transmission_bounces": 2, "transparent_max_bounces": 6,
-            "caustics_reflective": False, "caustics_refractive": False, "sample_clamp_direct": 60,
-            "sample_clamp_indirect": 6, "blur_glossy": 1.0, "use_fast_gi": True, "fast_gi_method": "REPLACE",
-            "ao_bounces_render": 2, "use_light_tree": False,
-        }.items():  # fmt: skip
-            setattr(cycles, name, value)
+        for owner, settings in json.loads(SETTINGS.read_text("utf-8")).items():
+            for name, value in settings.items():
+                setattr(attrgetter(owner)(self.scene), name, value)
+        self.scene.render.resolution_y, self.scene.render.resolution_x = self.size
+        self.scene.render.threads = self.threads
+        self.scene.cycles.samples, self.scene.cycles.adaptive_min_samples = self.samples, max(4, self.samples // 2)
         self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         self.camera.data.sensor_fit, self.camera.data.clip_start = "HORIZONTAL", 0.02
         self.scene.collection.objects.link(self.camera)
@@ -141,68 +132,66 @@ class Scene:
         data.set_sharp_from_angle(angle=0.6)
         return data
 
-    def _image(self, name: str, pixels: np.ndarray) -> bpy.types.Image:
-        if name in bpy.data.images:
-            return bpy.data.images[name]
-        height, width = pixels.shape[:2]
-        image = bpy.data.images.new(name, width, height)
-        rgba = np.ones((height, width, 4), np.float32)
-        rgba[..., :3] = pixels[::-1, :, :3] / np.float32(255)
-        image.pixels.foreach_set(rgba.ravel())
-        image.update()
-        return image
-
     def _material(self, paint: Paint, mesh: Mesh, name: str) -> bpy.types.Material:
         key = (paint, id(mesh) if paint.skin >= 0 else 0)
         if key in self._paints:
             return self._paints[key]
         material = self._paints[key] = bpy.data.materials.new(name)
-        tree = material.node_tree
-        shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
-        base = linear(paint.colour)
-        for socket, value in {
-            "Base Color": (*base, 1), "Roughness": paint.roughness, "Metallic": paint.metallic,
-            "Specular IOR Level": paint.specular, "Alpha": paint.opacity, "Emission Strength": paint.glow,
-        }.items():  # fmt: skip
-            shader.inputs[socket].default_value = value
-        shader.inputs["Emission Color"].default_value = (*base, 1)
         material.cycles.emission_sampling = "NONE"  # lamps have their own lights
-        if paint.skin >= 0:
-            pixels, label = mesh.images[paint.skin], f"{name} {id(mesh)} {paint.skin}"
-        elif paint.pattern:
-            special = self._special.get(paint.pattern)
-            pixels = materials.texture(paint.pattern) if special is None else special
-            label = paint.pattern if special is not None else f"texture {paint.pattern}"
-        else:
-            return material
-        node = tree.nodes.new("ShaderNodeTexImage")
-        node.image, output = self._image(label, pixels), None
-        output = node.outputs["Color"]
-        if not paint.mapped:
-            place, mapping, mix = (tree.nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "Mapping", "Mix"))
-            node.projection, node.projection_blend = "BOX", 0.05
-            mapping.inputs["Scale"].default_value = (1 / paint.scale,) * 3
-            mapping.inputs["Rotation"].default_value = (0, 0, math.pi / 2 * paint.turned)
-            tree.links.new(place.outputs["Object"], mapping.inputs[0])
-            tree.links.new(mapping.outputs[0], node.inputs[0])
-            mix.data_type, mix.blend_type = "RGBA", "MULTIPLY"
-            mix.inputs[0].default_value, mix.inputs[7].default_value = 1, (*(c * GAIN for c in base), 1)
-            tree.links.new(output, mix.inputs[6])
-            output = mix.outputs[2]
-        if paint.shift != (0.5, 1.0, 1.0):
-            shift = tree.nodes.new("ShaderNodeHueSaturation")
-            for socket, value in zip(("Hue", "Saturation", "Value"), paint.shift, strict=True):
-                shift.inputs[socket].default_value = value
-            tree.links.new(output, shift.inputs["Color"])
-            output = shift.outputs["Color"]
-        if paint.glow:
-            shader.inputs["Base Color"].default_value = (0, 0, 0, 1)
-            tree.links.new(output, shader.inputs["Emission Color"])
-        else:
-            tree.links.new(output, shader.inputs["Base Color"])
+        nodes, links = material.node_tree.nodes, material.node_tree.links
+        shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+
+        def fill(node: bpy.types.Node, inputs: dict[str | int, Any]) -> None:
+            """Set the inputs of a node, or link them to the outputs of others."""
+            for socket, value in inputs.items():
+                if isinstance(value, bpy.types.NodeSocket):
+                    links.new(value, node.inputs[socket])
+                else:
+                    node.inputs[socket].default_value = value
+
+        base, picture = (*linear(paint.colour), 1), self._picture(paint, mesh, name)
+        seen: Any = base
+        if picture:
+            image = nodes.new("ShaderNodeTexImage")
+            image.image, seen = picture, image.outputs["Color"]
+            if not paint.mapped:
+                place, mapping, mix = (nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "Mapping", "Mix"))
+                image.projection, image.projection_blend = "BOX", 0.05
+                turn = (0, 0, math.pi / 2 * paint.turned)
+                fill(mapping, {0: place.outputs["Object"], "Scale": (1 / paint.scale,) * 3, "Rotation": turn})
+                fill(image, {0: mapping.outputs[0]})
+                mix.data_type, mix.blend_type = "RGBA", "MULTIPLY"
+                fill(mix, {0: 1, 6: seen, 7: (*(c * GAIN for c in base[:3]), 1)})
+                seen = mix.outputs[2]
+            if paint.shift != (0.5, 1.0, 1.0):
+                shift = nodes.new("ShaderNodeHueSaturation")
+                fill(shift, dict(zip(("Hue", "Saturation", "Value"), paint.shift, strict=True)) | {"Color": seen})
+                seen = shift.outputs["Color"]
+        fill(shader, {
+            "Roughness": paint.roughness, "Metallic": paint.metallic, "Specular IOR Level": paint.specular,
+            "Alpha": paint.opacity, "Emission Strength": paint.glow, "Emission Color": seen if paint.glow else base,
+            "Base Color": (0, 0, 0, 1) if paint.glow and picture else seen,
+        })  # fmt: skip
         return material
 
-    def _light(self, light: Light) -> None:
+    def _picture(self, paint: Paint, mesh: Mesh, name: str) -> bpy.types.Image | None:
+        """The texture of a paint."""
+        label, pixels = f"pattern {paint.pattern}", self._special.get(paint.pattern)
+        if paint.skin >= 0:
+            label, pixels = f"{name} {id(mesh)} {paint.skin}", mesh.images[paint.skin]
+        elif not paint.pattern:
+            return None
+        if label in bpy.data.images:
+            return bpy.data.images[label]
+        pixels = materials.texture(paint.pattern) if pixels is None else pixels
+        image = bpy.data.images.new(label, pixels.shape[1], pixels.shape[0])
+        rgba = np.ones((*pixels.shape[:2], 4), np.float32)
+        rgba[..., :3] = pixels[::-1, :, :3] / np.float32(255)
+        image.pixels.foreach_set(rgba.ravel())
+        image.update()
+        return image
+
+    def _light(self, light: Light) -> bpy.types.Object:
         data = bpy.data.lights.new("light", light.kind.upper())
         data.energy, data.color = light.power, linear(light.colour)
         if light.kind == "area":
@@ -215,6 +204,7 @@ class Scene:
         placed.location, placed.visible_camera = light.place, False
         placed.rotation_euler = Vector(light.aim).to_track_quat("-Z", "Y").to_euler()
         self.scene.collection.objects.link(placed)
+        return placed
 
     def shoot(self, view: View, seed: int, flash: float = 0.0) -> np.ndarray:
         """Render a view.
@@ -230,13 +220,8 @@ class Scene:
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = view.rotation, view.eye
         self.camera.matrix_world, self.camera.data.angle = Matrix(pose.tolist()), math.radians(view.fov_deg)
-        lamp = None
-        if flash:
-            data = bpy.data.lights.new("flash", "POINT")
-            data.energy, data.shadow_soft_size = flash, 0.02
-            lamp = bpy.data.objects.new("flash", data)
-            lamp.location = self.camera.matrix_world @ Vector((0.05, 0.04, 0.02))
-            self.scene.collection.objects.link(lamp)
+        place = self.camera.matrix_world @ Vector((0.05, 0.04, 0.02))
+        lamp = flash and self._light(Light("point", place, (0, 0, -1), (0.04, 0), flash, (1, 1, 1)))
         self.scene.cycles.seed = seed
         pixels = np.empty(self.size[0] * self.size[1] * 4, np.float32)
         with tempfile.TemporaryDirectory() as folder:

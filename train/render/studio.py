@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,6 @@ from train.render.catalogue import Model
 from train.render.furnish import furnish
 from train.render.plan import Room, build_shell, draw_kind
 from train.render.scene import Scene, cast_by_tree
-
-Seconds = dict[str, float]
 
 
 class Settings(NamedTuple):
@@ -43,20 +42,8 @@ class Settings(NamedTuple):
     threads: int = 1
 
 
-class Frame(NamedTuple):
-    """A rendered view.
-
-    Args:
-        view: the camera.
-        jpeg: bytes of the picture.
-        depth: (H, W) float64 metres along the camera's axis at the pixel centres; 0 where there is nothing.
-        look: settings of the photo.
-    """
-
-    view: View
-    jpeg: bytes
-    depth: np.ndarray
-    look: photo.Look
+# A rendered view: the camera, a JPEG, and (H, W) metres along its axis at the pixel centres, 0 where there is nothing.
+Frame = namedtuple("Frame", "view jpeg depth")
 
 
 class Built(NamedTuple):
@@ -76,7 +63,7 @@ class Built(NamedTuple):
     views: list[View]
     camera: Camera
     cast: Cast
-    seconds: Seconds
+    seconds: dict[str, float]
 
 
 class Studio:
@@ -109,7 +96,6 @@ class Studio:
         fov = draw_lens(rng, *self.settings.fov)
         views = find_views(room, surfaces, cast, self.settings.views, fov, rng)
         seconds = {"building": built - begin, "view search": time.process_time() - built}
-        seconds |= {"rendering": 0.0, "developing": 0.0}
         return Built(room, surfaces, views, Camera.from_fov(*self.settings.size[::-1], fov), cast, seconds)
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
@@ -125,10 +111,10 @@ class Studio:
             rendered, rng = time.process_time(), self._stream(number, f"photo {index}")
             look = photo.draw_look(random.Random(device), rng, self.settings.strength)
             jpeg = photo.develop(linear, look, rng) if photo.is_lit(linear) else None
-            built.seconds["rendering"] += rendered - begin
-            built.seconds["developing"] += time.process_time() - rendered
+            for part, cost in (("rendering", rendered - begin), ("developing", time.process_time() - rendered)):
+                built.seconds[part] = built.seconds.get(part, 0.0) + cost
             if jpeg:
-                yield Frame(view, jpeg, depth, look)
+                yield Frame(view, jpeg, depth)
 
     def room(self, number: int) -> tuple[Iterator[Frame], Camera, dict[str, Any]]:
         """Build a room: its frames, rendered as they are asked for, their camera, and what room.json states."""

@@ -2,34 +2,53 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from colorsys import hsv_to_rgb
+from typing import NamedTuple
 
 import numpy as np
+import trimesh
 from scipy.ndimage import convolve, maximum_filter
 
 from train.render.layout import Opening
-from train.render.mesh import Mesh, Paint, Shape, shaped, turned
+from train.render.mesh import Mesh, Paint, Shape, assembled, shaped, turned
 
 ATLAS = Paint(pattern="atlas", mapped=True, colour=(1, 1, 1), roughness=0.5)
 PICTURES, PAPERS, COVERS, SCREENS = range(0, 32), range(32, 40), range(40, 56), range(56, 64)  # tiles of the atlas
 WHITE, DARK = Paint((0.86, 0.85, 0.83), roughness=0.5), Paint((0.07, 0.07, 0.08), roughness=0.4)
 METAL = Paint((0.66, 0.66, 0.65), metallic=0.9, roughness=0.35)
-SIDE = 512  # pixels of a texture
 MIRROR = Paint((0.92, 0.93, 0.93), metallic=1.0, roughness=0.02)
+SIDE = 512  # pixels of a texture
+HERE = (0.0, 0.0, 0.0)
 
 Rng = random.Random
+Builder = Callable[[Rng, tuple, "Decor"], Mesh]
 
 
-def tile(number: int) -> tuple[float, float, float, float]:
-    """Texture coordinates of one of the 64 tiles of the atlas."""
-    u, v, rim = number % 8 / 8, 1 - (number // 8 + 1) / 8, 0.003
-    return u + rim, v + rim, u + 1 / 8 - rim, v + 1 / 8 - rim
+class Decor(NamedTuple):
+    """What the things built for a room have in common.
+
+    Args:
+        board: paint of shelves.
+        glow: radiance of screens.
+        goods: what fills shelves: "books", "goods" or "mixed".
+        aisle: height of free-standing shelves.
+    """
+
+    board: Paint
+    glow: float
+    goods: str
+    aisle: float
 
 
-def any_tile(rng: Rng, *kinds: range) -> Callable[[], tuple[float, ...]]:
-    """A function that returns a tile of one of these kinds."""
-    return lambda: tile(rng.choice(rng.choice(kinds)))
+def printed(rng: Rng, *kinds: range) -> Paint:
+    """A picture of the atlas, of one of these kinds."""
+    return ATLAS._replace(tile=rng.choice(rng.choice(kinds)))
+
+
+def screen(rng: Rng, glow: float) -> Paint:
+    """What a monitor shows."""
+    return printed(rng, SCREENS)._replace(glow=glow, roughness=0.2)
 
 
 def colour(rng: Rng, hue: float, saturation: float, value: float) -> tuple[float, float, float]:
@@ -48,178 +67,141 @@ def fabric(rng: Rng) -> Paint:
 def wood(rng: Rng) -> Paint:
     """Boards and furniture wood."""
     dye = colour(rng, rng.uniform(0.05, 0.1), rng.uniform(0.2, 0.7), rng.uniform(0.25, 0.85))
-    turned_ = rng.random() < 0.5
-    return Paint(dye, f"wood{rng.randrange(4)}", rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=turned_)
+    along = rng.random() < 0.5
+    return Paint(dye, f"wood{rng.randrange(4)}", rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=along)
 
 
-def books(solid: Shape, rng: Rng, size: tuple, at: tuple = (0, 0, 0)) -> None:
-    """A row of standing books; now and then the last one leans."""
+def books(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+    """A row of standing books."""
     width, depth, height = size
     x = -width / 2
     while x < width / 2 - 0.012:
         thick = min(rng.uniform(0.012, 0.05), width / 2 - x)
-        place = np.array([x + thick / 2, depth * 0.04 * rng.random(), 0]) + at
         sides = (thick * 0.96, depth * rng.uniform(0.75, 0.96), height * rng.uniform(0.65, 1))
-        solid.box(place, sides, ATLAS, tile=any_tile(rng, COVERS))
+        solid.box(np.add(at, (x + thick / 2, depth * 0.04 * rng.random(), 0)), sides, printed(rng, COVERS))
         x += thick
 
 
-def stack(solid: Shape, rng: Rng, size: tuple, at: tuple = (0, 0, 0)) -> None:
+def stack(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
     """Lying books, magazines and papers."""
     width, depth, height = size
     z = 0.0
     while z < height - 0.003:
         thick = min(rng.choice([0.004, 0.015, 0.03, 0.04]), height - z)
         sides = (width * rng.uniform(0.7, 0.92), depth * rng.uniform(0.7, 0.92), thick)
-        shown = tile(rng.choice(rng.choice([COVERS, PAPERS, PICTURES])))
-        solid.box((at[0], at[1], at[2] + z), sides, ATLAS, rng.gauss(0, 0.05), lambda shown=shown: shown)
+        solid.box(np.add(at, (0, 0, z)), sides, printed(rng, COVERS, PAPERS, PICTURES), rng.gauss(0, 0.05))
         z += thick
 
 
-def carton(solid: Shape, rng: Rng, size: tuple, at: tuple = (0, 0, 0)) -> None:
+def carton(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
     """A packet or box, printed or plain."""
     dye = colour(rng, rng.choice([0.08, 0.1, rng.random()]), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.9))
-    paint = ATLAS if rng.random() < 0.6 else Paint(dye, roughness=0.8)
-    solid.box(at, size, paint, tile=any_tile(rng, COVERS, COVERS, PICTURES))
+    solid.box(at, size, printed(rng, COVERS, COVERS, PICTURES) if rng.random() < 0.6 else Paint(dye, roughness=0.8))
 
 
-def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = (0, 0, 0)) -> None:
+def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
     """Bottles, tins and jars side by side."""
     width, depth, height = size
     radius = min(rng.uniform(0.025, 0.05), depth / 2 - 0.005, width / 2)
     dyes = [colour(rng, rng.random(), rng.uniform(0, 0.7), rng.uniform(0.2, 0.95)) for _ in range(2)]
     count = max(1, int(width / (2.2 * radius)))
     for k in range(count):
-        x, tall, neck = ((k + 0.5) / count - 0.5) * width, height * rng.uniform(0.5, 1), rng.choice([1, 0.45])
-        place = np.array([x, rng.uniform(-1, 1) * (depth / 2 - radius) * 0.8, 0]) + at
+        tall, neck = height * rng.uniform(0.5, 1), rng.choice([1, 0.45])
+        place = ((k + 0.5) / count - 0.5) * width, rng.uniform(-0.8, 0.8) * (depth / 2 - radius), 0
         profile = np.array([(0, 0), (1, 0), (1, 0.7), (neck, 0.85), (0.4, 1), (0, 1)]) * (radius, tall)
-        solid.grid(_lathe(profile) + place, Paint(dyes[k % 2], roughness=0.3))
+        jar = trimesh.creation.revolve(profile, sections=12)
+        flat, paint = np.zeros((len(jar.vertices), 2)), Paint(dyes[k % 2], roughness=0.3)
+        solid.add(jar.vertices + place + at, jar.faces, flat, paint)
 
 
-def _lathe(profile, steps: int = 12) -> np.ndarray:
-    """Turn a profile of (radius, height) about the vertical axis."""
-    angles = np.linspace(0, 2 * math.pi, steps + 1)
-    return np.array([[(r * math.cos(a), r * math.sin(a), z) for a in angles] for r, z in profile])
+def framed(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+    """A framed photo that stands."""
+    paints = {"body": rng.choice([DARK, METAL, WHITE]), "face": printed(rng, PICTURES)}
+    solid.assemble("panel", (size[0], 0.02, size[2]), paints, at)
 
 
-def standing_frame(solid: Shape, rng: Rng, size: tuple, at: tuple = (0, 0, 0)) -> None:
-    """A small framed photo that stands."""
-    width, _, height = size
-    solid.box(at, (width, 0.02, height), rng.choice([DARK, METAL, WHITE]))
-    (x, y, z), half, rim = at, 0.42 * width, 0.08 * height
-    solid.front((x - half, x + half), (z + rim, z + height - rim), y - 0.0112, ATLAS, tile(rng.choice(PICTURES)))
+FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": framed}
 
 
-FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": standing_frame}
-
-
-def small(rng: Rng) -> tuple[str, Mesh]:
-    """A small thing for a table or shelf, and its name."""
-    name, side = rng.choice(["books", "stack", "stack", "papers", "carton", "jars", "frame"]), rng.uniform(0.06, 0.3)
-    size = {
-        "books": (side + 0.1, 0.17, 0.24), "stack": (0.22, 0.28, rng.uniform(0.03, 0.16)),
-        "papers": (0.21, 0.29, rng.choice([0.004, 0.008, 0.02])),
-        "carton": (side, side * rng.uniform(0.5, 1), 0.7 * side), "jars": (side, 0.09, rng.uniform(0.08, 0.28)),
-        "frame": (0.16, 0.06, 0.2),
-    }[name]  # fmt: skip
-    return name, shaped(FILLERS["stack" if name == "papers" else name])(rng, size)
+def _fill(solid: Shape, rng: Rng, width: float, depth: float, heights: tuple, at: tuple, kinds: list[str]) -> None:
+    """Put things side by side on a board; the middle of their place is given."""
+    x = 0.01 - width / 2
+    while x < width / 2 - 0.07:
+        wide = min(rng.uniform(0.07, 0.45), width / 2 - x)
+        if rng.random() < 0.88:
+            sides = (wide, depth * rng.uniform(0.6, 0.9), rng.uniform(*heights))
+            FILLERS[rng.choice(kinds)](solid, rng, sides, np.add(at, (x + wide / 2, 0, 0)))
+        x += wide + rng.choice([0.003, 0.003, 0.003, 0.08])
 
 
 @shaped
-def rack(solid: Shape, rng: Rng, size: tuple, style: str, paint: Paint, back: bool = True) -> None:
-    """A set of shelves with its contents: style "books", "goods" or "mixed"."""
-    (width, depth, height), board = size, 0.022
+def rack(solid: Shape, rng: Rng, size: tuple, decor: Decor, back: bool = True) -> None:
+    """A set of shelves with its contents."""
+    (width, depth, height), board, paint = size, 0.022, decor.board
     for side in (-1, 1):
         solid.box((side * (width - board) / 2, 0, 0), (board, depth, height), paint)
     if back:
         solid.box((0, depth / 2 - 0.005, 0), (width - 2 * board, 0.01, height), paint)
     count = max(2, round(height / rng.uniform(0.28, 0.42)))
     step = (height - 0.06 - board) / count
-    kinds = {"books": ["books"] * 6 + ["stack", "frame"], "goods": ["carton", "jars", "carton"]}.get(style, [*FILLERS])
+    books_, goods = ["books"] * 6 + ["stack", "frame"], ["carton", "jars", "carton"]
+    kinds = {"books": books_, "goods": goods, "mixed": [*FILLERS]}[decor.goods]
     for level in range(count + 1):
-        z = 0.06 + step * level
+        z, free = 0.06 + step * level, step - board
         solid.box((0, -0.005 * back, z), (width - 2 * board, depth - 0.01 * back, board), paint)
-        x = -width / 2 + board + 0.01
-        while level < count and x < width / 2 - board - 0.07:
-            wide = min(rng.uniform(0.07, 0.45), width / 2 - board - x)
-            if rng.random() < 0.88:
-                sides = (wide, depth * rng.uniform(0.6, 0.9), (step - board) * rng.uniform(0.5, 0.95))
-                FILLERS[rng.choice(kinds)](solid, rng, sides, (x + wide / 2, -depth * 0.04, z + board))
-            x += wide + (0.1 if rng.random() < 0.1 else 0.003)
+        if level < count:
+            inner, at = width - 2 * board - 0.02, (0, -depth * 0.04, z + board)
+            _fill(solid, rng, inner, depth, (free * 0.5, free * 0.95), at, kinds)
 
 
 @shaped
-def wall_shelf(solid: Shape, rng: Rng, width: float, depth: float, paint: Paint) -> None:
+def wall_shelf(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """A board with things on it."""
-    solid.box((0, 0, 0), (width, depth, 0.025), paint)
-    x = -width / 2 + 0.04
-    while x < width / 2 - 0.16:
-        wide = min(rng.uniform(0.1, 0.3), width / 2 - 0.02 - x)
-        sides = (wide, depth * 0.8, rng.uniform(0.1, 0.26))
-        FILLERS[rng.choice([*FILLERS])](solid, rng, sides, (x + wide / 2, 0, 0.025))
-        x += wide + rng.uniform(0.01, 0.18)
+    width, depth, height = size
+    solid.box(HERE, (width, depth, 0.025), decor.board)
+    _fill(solid, rng, width - 0.04, depth * 0.9, (0.1, height - 0.03), (0, 0, 0.025), [*FILLERS])
 
 
-@shaped
-def picture(solid: Shape, rng: Rng, width: float, height: float) -> None:
-    """A framed picture or a bare poster; its back lies at y = 0."""
-    shown = tile(rng.choice(rng.choice([PICTURES, PICTURES, PICTURES, COVERS, PAPERS])))
-    rim, thick = (rng.uniform(0.012, 0.05), 0.028) if rng.random() < 0.65 else (0.0, 0.004)
-    frame = rng.choice([DARK, WHITE, METAL, wood(rng)]) if rim else WHITE
-    solid.box((0, -thick / 2, 0), (width, thick, height), frame)
-    solid.front((rim - width / 2, width / 2 - rim), (rim, height - rim), -thick - 0.0012, ATLAS, shown)
+def picture(rng: Rng, size: tuple, _: Decor) -> Mesh:
+    """A framed picture or a bare poster."""
+    body, size = rng.choice([DARK, WHITE, METAL, wood(rng)]), (size[0], rng.choice([0.004, 0.028, 0.028]), size[2])
+    return assembled("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
 
 
-@shaped
-def panel(solid: Shape, width: float, height: float, rim: Paint, face: Paint) -> None:
+def panel(rng: Rng, size: tuple, faces: Sequence[Paint]) -> Mesh:
     """A board or mirror in a thin rim."""
-    solid.box((0, -0.0125, 0), (width, 0.025, height), rim)
-    solid.front((0.03 - width / 2, width / 2 - 0.03), (0.03, height - 0.03), -0.0262, face)
+    return assembled("panel", (size[0], 0.025, size[2]), body=METAL, face=rng.choice(faces))
+
+
+def monitor(rng: Rng, size: tuple, decor: Decor) -> Mesh:
+    """A monitor on its foot."""
+    return assembled("monitor", size, body=rng.choice([DARK, DARK, WHITE, METAL]), face=screen(rng, decor.glow))
 
 
 @shaped
-def monitor(solid: Shape, rng: Rng, glow: float) -> None:
-    """A monitor on its foot; the screen shows a tile of the atlas."""
-    width = rng.uniform(0.42, 0.66)
-    height, body = width * rng.choice([0.57, 0.6, 0.66, 0.78]), rng.choice([DARK, DARK, WHITE, METAL])
-    solid.box((0, 0.02, 0), (width * 0.4, 0.18, 0.015), body)
-    solid.box((0, 0.05, 0.015), (0.06, 0.03, 0.2), body)
-    solid.box((0, 0, 0.09), (width, 0.035, height), body)
-    x, screen = width / 2 - 0.015, ATLAS._replace(glow=glow, roughness=0.2)
-    solid.front((-x, x), (0.11, 0.075 + height), -0.0187, screen, tile(rng.choice(SCREENS)))
-
-
-@shaped
-def laptop(solid: Shape, rng: Rng, glow: float) -> None:
+def laptop(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """An open laptop."""
-    x, lean, body = rng.uniform(0.15, 0.19), rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
+    x, lean, body = size[0] / 2, rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
     deep, c, s = x * 1.32, math.cos(lean), math.sin(lean)
-    solid.box((0, 0, 0), (2 * x, deep, 0.016), body)
-    keys = [(-0.88, -0.1), (0.88, -0.1), (0.88, 0.42), (-0.88, 0.42)]
-    solid.quad([(u * x, v * deep, 0.0165) for u, v in keys], DARK)
-
-    def lid(rim: float, low: float, high: float, off: float) -> list[tuple[float, float, float]]:
-        corners = [(-rim, low), (rim, low), (rim, high), (-rim, high)]
-        return [(u * x, deep / 2 - 0.01 + v * deep * s - off * c, 0.018 + v * deep * c + off * s) for u, v in corners]
-
-    for off in (0.0, -0.006):
-        solid.quad(lid(1, 0, 1, off), body)
-    solid.quad(lid(0.95, 0.05, 0.96, 0.004), ATLAS._replace(glow=glow, roughness=0.2), tile(rng.choice(SCREENS)))
+    solid.box(HERE, (2 * x, deep, 0.016), body)
+    solid.box((0, 0.16 * deep, 0.016), (1.76 * x, 0.52 * deep, 0.0005), DARK)
+    shown = screen(rng, decor.glow)
+    for paint, rim, low, off in ((body, 1, 0, 0.0), (body, 1, 0, -0.006), (shown, 0.95, 0.05, 0.004)):
+        corners = [(-rim, low), (rim, low), (rim, 1 - low), (-rim, 1 - low)]
+        lid = [(u * x, deep / 2 - 0.01 + v * deep * s - off * c, 0.018 + v * deep * c + off * s) for u, v in corners]
+        solid.quad(lid, paint)
 
 
-@shaped
-def keyboard(solid: Shape, rng: Rng) -> None:
+def keyboard(rng: Rng, size: tuple, _: Decor) -> Mesh:
     """A keyboard with a mouse."""
-    body = rng.choice([DARK, DARK, WHITE])
-    solid.box((-0.06, 0, 0), (0.42, 0.14, 0.02), body)
-    solid.box((-0.06, 0.01, 0.02), (0.39, 0.1, 0.004), Paint((0.3, 0.3, 0.31)))
-    solid.box((0.23, 0, 0), (0.06, 0.1, 0.03), body)
+    return assembled("keyboard", size, body=rng.choice([DARK, DARK, WHITE]), face=Paint((0.3, 0.3, 0.31)))
 
 
 @shaped
-def rug(solid: Shape, rng: Rng, width: float, depth: float) -> None:
+def rug(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A thin carpet, plain or with a border."""
-    solid.box((0, 0, 0), (width, depth, 0.01), fabric(rng))
+    width, depth, _ = size
+    solid.box(HERE, (width, depth, 0.01), fabric(rng))
     if rng.random() < 0.5:
         solid.box((0, 0, 0.01), (width - 0.24, depth - 0.24, 0.002), fabric(rng))
 
@@ -233,38 +215,37 @@ def noise(values: np.random.Generator, power: float, stretch: tuple = (1, 1), si
     return field / field.std()
 
 
-def waves(rng: Rng, side: int, roughness: float = 1.6) -> np.ndarray:
-    """Smooth noise for folds, (side, side)."""
-    return noise(np.random.default_rng(rng.randrange(2**32)), roughness, side=side)
+def _sheet(rng: Rng, n: int) -> tuple[np.ndarray, ...]:
+    """Coordinates from -1 to 1 of n x n points along y and x, and smooth noise for folds."""
+    v, u = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
+    return v, u, noise(np.random.default_rng(rng.randrange(2**32)), 1.5, side=n)
 
 
 @shaped
-def heap(solid: Shape, rng: Rng, radius: float, height: float, paint: Paint) -> None:
-    """Clothes dropped on a floor or a seat."""
-    n = 18
-    v, u = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
-    bulge = np.clip(1.05 - np.hypot(u, v) ** 2, 0, 1) * (1 + 0.35 * waves(rng, n, 1.3))
-    wobble = 1 + 0.1 * waves(rng, n)
-    z = np.maximum(height * 0.8 * bulge, 0.004)
+def heap(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
+    """Clothes dropped on a floor."""
+    (v, u, waves), height = _sheet(rng, 18), size[2]
+    z = np.clip(height * 0.8 * np.clip(1.05 - np.hypot(u, v) ** 2, 0, 1) * (1 + 0.35 * waves), 0.004, height)
     z[[0, -1]], z[:, [0, -1]] = 0, 0
-    x, y = (np.clip(side * wobble, -1, 1) * radius for side in (u, v))
-    solid.grid(np.stack([x, y, np.minimum(z, height)], -1), paint)
+    x, y = (np.clip(side * (1 + 0.1 * waves), -1, 1) * extent / 2 for side, extent in ((u, size[0]), (v, size[1])))
+    solid.grid(np.stack([x, y, z], -1), fabric(rng))
 
 
 @shaped
-def cushion(solid: Shape, rng: Rng, size: tuple[float, float, float], lean: float, paint: Paint) -> None:
+def cushion(solid: Shape, rng: Rng, size: tuple, least: float, most: float) -> None:
     """A pillow, leaning back by an angle in radians."""
-    (width, depth, thick), n = size, 9
-    v, u = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
-    bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + 0.1 * waves(rng, n))
+    paint, lean = fabric(rng), rng.uniform(least, most)
+    (width, depth, thick), (v, u, waves) = size, _sheet(rng, 9)
+    bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + 0.1 * waves)
     x, y, c, s = u * width / 2 * (1 - 0.06 * v**2), v * depth / 2 * (1 - 0.06 * u**2), math.cos(lean), math.sin(lean)
     for side in (1, -1):
         sheet = np.stack([x, y * c - side * bulge * s, y * s + side * bulge * c], -1)
         solid.grid(sheet[:, ::side], paint)
 
 
-def drape(rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: float, thick: float, hang: float,
-          paint: Paint) -> Mesh | None:  # fmt: skip
+def drape(
+    rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: float, thick: float, hang: float
+) -> Mesh | None:
     """A cloth that lies on the highest surfaces of a thing and hangs over its edges.
 
     Args:
@@ -275,26 +256,24 @@ def drape(rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: f
         yaw: its turn.
         thick: of the cloth with its folds.
         hang: how far it hangs below the surface at its centre.
-        paint: of the cloth.
     """
     n = 26
     reach = math.ceil(max(size) / n / cell / 2)  # between two points of the cloth nothing may come through it
-    top = maximum_filter(top, 2 * reach + 1, mode="constant")
-    rows, columns = top.shape
-    v, u = np.mgrid[-0.5 : 0.5 : n * 1j, -0.5 : 0.5 : n * 1j]
-    flat = np.stack([u * size[0] + 0.02 * waves(rng, n), v * size[1] + 0.02 * waves(rng, n), 0 * u], -1)
+    top = np.pad(maximum_filter(top, 2 * reach + 1, mode="constant"), 1)
+    v, u, waves = _sheet(rng, n)
+    flat = np.stack([u * size[0] / 2 + 0.02 * waves, v * size[1] / 2 + 0.02 * waves.T, 0 * u], -1)
     xy = turned(flat, yaw)[..., :2] + at[:2]
-    i, j = (np.floor(xy[..., 1] / cell + rows / 2).astype(int), np.floor(xy[..., 0] / cell + columns / 2).astype(int))
-    inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
-    z = np.where(inside, top[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)], 0)
-    if not inside[n // 2, n // 2] or z[n // 2, n // 2] < 0.1:
+    column, row = np.moveaxis(np.floor(xy / cell + np.divide(top.shape[::-1], 2)).astype(int), -1, 0)
+    z = top[np.clip(row, 0, len(top) - 1), np.clip(column, 0, top.shape[1] - 1)]
+    middle = z[n // 2, n // 2]
+    if middle < 0.1:
         return None
-    z = np.maximum(z, max(0.01, z[n // 2, n // 2] - hang))
+    z = np.maximum(z, max(0.01, middle - hang))
     for _ in range(2):
         z = np.maximum(z, convolve(z, [[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], mode="nearest"))
-    z = z + 0.004 + thick * (0.4 + 0.25 * np.clip(np.abs(waves(rng, n)), 0, 2))
+    z = z + 0.004 + thick * (0.4 + 0.25 * np.clip(np.abs(waves), 0, 2))
     solid = Shape()
-    solid.grid(np.concatenate([xy, z[..., None]], -1), paint)
+    solid.grid(np.concatenate([xy, z[..., None]], -1), fabric(rng))
     return solid.mesh()
 
 
@@ -323,8 +302,8 @@ def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cl
         for side in (-1, 1):
             wide, folds = hole.width * rng.uniform(0.15, 0.5), rng.uniform(0.07, 0.13)
             fold = rng.uniform(0.015, 0.035) * np.sin(2 * math.pi * u * wide / folds + rng.uniform(0, 6))
-            x_, levels = side * (x + 0.12 - wide * u), ((bottom, 1), (1.2, 0.9), (high + 0.1, 0.7))
-            sheet = np.stack([np.stack([x_, -0.09 + fold * k, np.full(40, z)], 1) for z, k in levels])
+            across, levels = side * (x + 0.12 - wide * u), ((bottom, 1), (1.2, 0.9), (high + 0.1, 0.7))
+            sheet = np.stack([np.stack([across, -0.09 + fold * k, np.full(40, z)], 1) for z, k in levels])
             solid.grid(sheet[:, ::-side], cloth)
         solid.box((0, -0.0875, high + 0.1), (hole.width + 0.5, 0.025, 0.025), METAL)
     elif dressing == "blind":
@@ -336,15 +315,13 @@ def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cl
 
 
 @shaped
-def door(
-    solid: Shape, rng: Rng, width: float, height: float, thick: float, trim: Paint, rim: float, leaf: bool
-) -> None:
-    """The trim around a doorway, with a closed door in it if it has a leaf."""
-    side = rng.choice([-1, 1])
+def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None:
+    """The trim around a doorway, `rim` wide, with a closed door in it if it has one."""
+    width, height, thick, side = hole.width, hole.high, hole.thick, rng.choice([-1, 1])
     for k in (-1, 1):
         solid.box((k * (width + rim) / 2, -0.009, 0), (rim, 0.018, height), trim)
     solid.box((0, -0.009, height), (width + 2 * rim, 0.018, rim), trim)
-    if leaf:
+    if hole.kind == "door":
         paint = rng.choice([WHITE, wood(rng), wood(rng), DARK])
         solid.box((0, thick + 0.02, 0), (width, 0.04, height), paint)
         for low, high in rng.choice([[], [(0.2, 0.9), (1.1, 1.85)], [(0.2, 1.85)]]):
@@ -353,23 +330,17 @@ def door(
         solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
 
 
-@shaped
-def ceiling_panel(solid: Shape, width: float, depth: float, glow: Paint) -> None:
-    """A flat luminaire, its top at z = 0.03."""
-    x, y = width * 0.47, depth * 0.47
-    solid.box((0, 0, 0.001), (width, depth, 0.029), WHITE)
-    solid.quad([(-x, y, 0), (x, y, 0), (x, -y, 0), (-x, -y, 0)], glow)
+def _filler(name: str) -> Builder:
+    return lambda rng, size, _: shaped(FILLERS[name])(rng, size)
 
 
-@shaped
-def ceiling_bowl(solid: Shape, glow: Paint) -> None:
-    """A round ceiling lamp, its top at z = 0.09."""
-    solid.grid(_lathe([(0.001, 0), (0.1, 0.012), (0.16, 0.04), (0.17, 0.06)], 20)[:, ::-1], glow)
-    solid.grid(_lathe([(0.17, 0.06), (0.18, 0.06), (0.18, 0.09)], 20), WHITE)
-
-
-@shaped
-def switch(solid: Shape) -> None:
-    """A light switch or socket."""
-    solid.box((0, -0.004, 0), (0.08, 0.008, 0.08), WHITE)
-    solid.box((0, -0.01, 0.02), (0.03, 0.004, 0.04), WHITE)
+BUILDERS: dict[str, Builder] = {name: _filler(name) for name in FILLERS} | {
+    "rack": rack, "aisle rack": lambda rng, size, decor: rack(rng, (*size[:2], decor.aisle), decor, back=False),
+    "wall shelf": wall_shelf, "rug": rug, "mat": rug, "picture": picture, "monitor": monitor, "laptop": laptop,
+    "keyboard": keyboard, "clothes": heap, "papers": _filler("stack"),
+    "cushion": lambda rng, size, _: cushion(rng, size, 1.0, 1.35),
+    "pillow": lambda rng, size, _: cushion(rng, size, 0.0, 0.6),
+    "board": lambda rng, size, _: panel(rng, size, [WHITE, WHITE, DARK]),
+    "mirror": lambda rng, size, _: panel(rng, size, [MIRROR, WHITE]),
+    "switch": lambda _, size, __: assembled("switch", size, body=WHITE),
+}  # fmt: skip

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from soundness import problems
 
-from train.render.catalogue import by_role
-from train.render.furnish import furnish
+from train.render.catalogue import BUILT, RULES, by_role, table
+from train.render.furnish import CLOTHS, furnish
 from train.render.layout import Box, Item, Layout, Zone, overlap, penetrate
-from train.render.mesh import Paint, Shape
-from train.render.plan import KINDS, Room, build_shell
+from train.render.materials import texture
+from train.render.mesh import PARTS, Paint, Shape, turned
+from train.render.plan import KINDS, Room, build_shell, chances
+from train.render.things import BUILDERS
 
 ROLES = by_role([])
 
@@ -156,3 +158,51 @@ def test_light_and_windows() -> None:
     lit = [room for room in rooms if any(light.kind == "area" and light.aim[2] == 0 for light in room.lights)]
     assert 0.2 < len(lit) / len(rooms) < 0.8
     assert all(room.windows and not room.night for room in lit)
+
+
+def test_a_thing_is_set_on_furniture_near_a_place() -> None:
+    layout = empty()
+    table = layout.make(ROLES["table"][0])
+    layout.put(table, layout.zones[0], 2, 1.5, 0.5)
+    wanted = table.at(0.25, -0.1)
+    placed = layout.set_on(block(0.2, 0.2, 0.1), table, yaw=0.0, near=wanted)
+    assert math.dist((placed.x, placed.y), wanted) < 0.03 and abs(placed.yaw - 0.5) < 0.5
+    assert layout.set_on(block(0.2, 0.2, 0.1), table, near=table.at(2, 0)) is None
+    beside = layout.set_on(block(0.2, 0.2, 0.1), table, near=wanted)  # there stands the first one
+    assert beside is None or math.dist((beside.x, beside.y), wanted) < 0.15
+
+
+def test_tables_name_what_exists() -> None:
+    known = {*RULES, *BUILT}
+    for row in table("companions.csv"):
+        assert set(row["anchor"].split("/")) <= known and 0 < float(row["chance"]) <= 1, row
+        assert set(row["what"].split("/")) <= known | CLOTHS.keys(), row
+        assert (row["how"] == "drape") == (row["what"] in CLOTHS), row
+    for kind, row in KINDS.items():
+        roles = {role for column in ("along", "middle", "hung") for role, _ in chances(row[column])}
+        roles |= {*row["small"].split("/"), *row["dropped"].split("/")}
+        assert {part for role in roles for part in role.split("/")} <= known, kind
+        assert set(row["behind"].split("/")) <= KINDS.keys() and float(row["narrowest"]) < float(row["widest"])
+        for pattern, _ in chances(row["walls"]) + chances(row["floors"]):
+            assert texture(f"{pattern}0").shape == (512, 512, 3)
+    assert BUILT.keys() == BUILDERS.keys()
+    for rule in RULES.values():
+        assert rule.shape in PARTS and all(a < b for a, b in zip(rule.least, rule.most, strict=True)), rule.role
+
+
+def test_what_belongs_together_stands_together() -> None:
+    """A keyboard lies before a screen on the same desk, and bedside tables stand at the wall behind the bed."""
+    lined = 0
+    for seed in range(6):
+        items = furnished("office", seed).layout.items
+        for item in (item for item in items if item.role == "keyboard"):
+            screens = [other for other in items if other.role == "monitor" and other.on is item.on]
+            assert min(math.dist((item.x, item.y), (other.x, other.y)) for other in screens) < 0.6
+        items = furnished("bedroom", seed).layout.items
+        for bed in (item for item in items if item.role == "bed"):
+            backs = [o.at(0, o.size[1] / 2) for o in items if o.role == "bedside"]
+            for place in [place for place in backs if math.dist(place, bed.at(0, bed.size[1] / 2)) < 1.6]:
+                u, v = turned(np.array([place[0] - bed.x, place[1] - bed.y, 0]), -bed.yaw)[:2]
+                assert abs(u) > bed.size[0] / 2 and abs(v - bed.size[1] / 2) < 0.05  # in one line with its back
+                lined += 1
+    assert lined > 4
