@@ -38,6 +38,7 @@ def photo_view(visits: Visits) -> None:
     with gr.Row(elem_classes="choose"):
         with gr.Column(elem_id="photo", scale=1, min_width=200):
             source = gr.UploadButton("Choose a photo", file_types=["image"], variant="primary", size="md")
+            camera = gr.Button("Use camera", size="sm", elem_id="camera")  # phones offer theirs when a photo is chosen
         examples = gr.HTML(
             [{"name": name, "thumbnail": thumbnail(name), **about} for name, about in CAPTIONS.items()],
             html_template=EXAMPLE_BUTTONS,
@@ -79,6 +80,7 @@ def photo_view(visits: Visits) -> None:
     refused = "document.querySelector('#notice [role=alert]')"
     taken.success(None, js=f"() => depthPage.show({refused} ? '#notice' : '#viewer')", **PRIVATE)
     examples.choose(take_example, record, trigger_mode="always_last", **run)
+    camera.click(None, None, notice, js="() => depthPage.camera()", **QUIET)
     remove.click(lambda: (None, None, arrival, ""), None, [source, record, viewer, notice], **QUIET)
     written = viewer.take(write, record, answer, concurrency_id="files", concurrency_limit=2, **QUIET)
     written.failure(None, js="() => depthPage.answer({refused: 'The server could not write this file.'})", **QUIET)

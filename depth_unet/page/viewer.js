@@ -168,6 +168,7 @@ window.DepthViewer = (() => {
     #chosen = null;
     #pointers = new Map();
     #dragged = null;
+    #clicked = null; // the last click, so that a double click is one
     #waiting = new Set(); // what the next frame draws
     #space = null;
 
@@ -654,18 +655,24 @@ window.DepthViewer = (() => {
 
     #listenToFrame(frame) {
       const end = event => {
-        const start = this.#pointers.get(event.pointerId);
+        const start = this.#pointers.get(event.pointerId), place = [event.clientX, event.clientY];
         this.#pointers.delete(event.pointerId);
-        const still = start && Math.hypot(event.clientX - start.x, event.clientY - start.y) < 6;
+        const near = (other, most) => Math.hypot(...add(place, other.place, -1)) < most;
+        const again = this.#clicked && event.timeStamp - this.#clicked.time < 400 && near(this.#clicked, 24);
+        const still = start && !start.gesture && near(start, 6) && event.type === "pointerup";
         if (this.#dragged) this.#change(this.#measurements);
-        else if (start && still && event.type === "pointerup") this.#place();
+        else if (still && !again) this.#place();
+        if (still) this.#clicked = {place, time: event.timeStamp};
         this.#dragged = null;
         this.#draw("drawMarks");
       };
       frame.addEventListener("pointerdown", event => {
         if (event.button) return;
         frame.setPointerCapture(event.pointerId);
-        this.#pointers.set(event.pointerId, {x: event.clientX, y: event.clientY, touch: event.pointerType !== "mouse"});
+        const gesture = this.#pointers.size > 0; // of more than one finger: it zooms the page, and sets no point
+        for (const other of this.#pointers.values()) other.gesture = true;
+        this.#pointers.set(event.pointerId, {place: [event.clientX, event.clientY], touch: event.pointerType !== "mouse", gesture});
+        if (gesture) return;
         const place = this.#cross = this.#pixel(event);
         const size = this.#scene.width / frame.clientWidth * (event.pointerType === "mouse" ? 9 : 22);
         for (const {points, id} of this.#pending.length ? [] : this.#measurements)
@@ -675,7 +682,7 @@ window.DepthViewer = (() => {
         this.#draw("drawMarks");
       });
       frame.addEventListener("pointermove", event => {
-        if (!this.#scene) return;
+        if (!this.#scene || this.#pointers.size > 1) return;
         this.#cross = this.#pixel(event);
         if (this.#dragged && this.#scene.metres(...this.#cross) > 0) {
           this.#dragged.points[this.#dragged.index] = this.#cross;
@@ -755,7 +762,8 @@ window.DepthViewer = (() => {
 
     // {name, blob} of one file, made here or elsewhere.
     async #file(kind) {
-      const scene = this.#scene, stem = this.#stem;
+      const scene = this.#scene, stem = this.#stem, printed = (kind === "stl" || kind === "3mf") && this.#printed();
+      if (printed === null) throw Error("Correct the values of the print first.");
       if (this.kinds.includes(kind)) {
         const {name, url, blob, note} = await this.download(kind, this.state());
         return {name, note, blob: blob ?? await (await fetch(url, {cache: "no-store"})).blob()};
@@ -763,11 +771,7 @@ window.DepthViewer = (() => {
       if (kind === "csv") return {name: `${stem}_measurements.csv`, blob: new Blob(["\ufeff", this.#table()], {type: "text/csv"})};
       if (kind === "png") return {name: `${stem}_depth.png`, blob: await png16(scene.shrunk(Infinity))};
       if (kind === "npy") return {name: `${stem}_depth.npy`, blob: npy(scene.shrunk(Infinity))};
-      if (kind === "stl") {
-        const options = this.#printed();
-        if (!options) throw Error("Correct the values of the print first.");
-        return {name: `${stem}.stl`, blob: stl(scene.relief(options))};
-      }
+      if (kind === "stl") return {name: `${stem}.stl`, blob: stl(scene.relief(printed))};
       return {name: `${stem}_picture.png`, blob: await this.#picture()};
     }
 

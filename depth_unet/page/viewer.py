@@ -162,6 +162,7 @@ class Look(NamedTuple):
     blend: float
     fov_deg: float | None
     calibration: float
+    remove_edges: bool
     relief: dict[str, Any]
 
     @classmethod
@@ -182,6 +183,7 @@ class Look(NamedTuple):
             number(state.get("blend"), "blend", 0, 1),
             optional(state.get("fov"), "the field of view", 1, 179),
             number(state.get("calibration"), "calibration", 1 / MOST_SCALE, MOST_SCALE),
+            state.get("edges") is True,
             {**relief, "invert": sent.get("invert") is True},
         )
 
@@ -218,5 +220,6 @@ def take_away(record: Record, kind: Any, state: Any) -> dict[str, Any]:
     options: dict[str, Any] = look.relief if kind in ("stl", "3mf") else {}
     if kind in ("glb", "ply"):
         options = {"image": look.picture(prediction, record.photo), "longest": SURFACE_LONGEST}
+        options["remove_edges"] = look.remove_edges
     prediction.save(path, **options, warn=False)
     return {"file": handed(str(path)), "note": prediction.lost(path.suffix)}

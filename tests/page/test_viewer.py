@@ -38,6 +38,7 @@ STATE = {
     "blend": 0.5,
     "fov": None,
     "calibration": 1.0,
+    "edges": True,
     "print": {"size_mm": 80, "relief_mm": 10, "base_mm": 3, "frame_mm": 0, "smoothing_mm": 0.5},
 }
 
@@ -47,8 +48,12 @@ def of_room(**more: Any) -> Prediction:
 
 
 @pytest.fixture
-def record(tiny_model: DepthUNet, tmp_path: Path) -> Record:
-    visits = Visits(tiny_model, SimpleNamespace(GRADIO_CACHE=str(tmp_path)))
+def visits(tiny_model: DepthUNet, tmp_path: Path) -> Visits:
+    return Visits(tiny_model, SimpleNamespace(GRADIO_CACHE=str(tmp_path)))
+
+
+@pytest.fixture
+def record(visits: Visits) -> Record:
     return visits.keep(of_room(), Image.fromarray(render(CAMERA)[0]), None)
 
 
@@ -104,6 +109,20 @@ def test_a_surface_has_the_colours_of_the_screen(record: Record):
         # In blocks of 8x8 pixels, as JPEG keeps colours.
         wanted, seen = (np.asarray(image.convert("RGB").reduce(8)).astype(int) for image in (wanted, seen))
         assert np.abs(seen - wanted).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["glb", "ply"])
+def test_edges_are_removed_where_they_are_on_the_screen(kind: str, visits: Visits):
+    room = of_room()
+    room.depth[60, 80] /= 3  # between two surfaces
+    record = visits.keep(room, Image.fromarray(render(CAMERA)[0]), None)
+
+    def size(edges: bool) -> int:
+        made = trimesh.load(take_away(record, kind, {**STATE, "edges": edges})["file"]["path"])
+        return len(made.to_geometry().faces if kind == "glb" else made.vertices)
+
+    assert size(False) == (2 * 159 * 119 if kind == "glb" else 160 * 120)
+    assert 0.9 * size(False) < size(True) < size(False)
 
 
 def test_a_relief_has_the_size_of_the_screen(record: Record):

@@ -28,11 +28,13 @@ if CHROMIUM is None:
 
 FOLDER = Path(__file__).parents[2] / "depth_unet" / "page"
 PATIENCE = 60_000  # milliseconds; a busy machine draws slowly
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 CAMERA = Camera.from_fov(320, 240, 65)
 PHOTO, DEPTH = render(CAMERA)
 ROOM = Prediction(DEPTH, CAMERA, name="my room.jpg")
 SCRIPTS = "".join(f"<script>{(FOLDER / name).read_text('utf-8')}</script>" for name in ("scene.js", "viewer.js"))
 BLANK = f"""<!doctype html><html lang="en"><head><title>Depth</title>{SCRIPTS}
+    <meta name="viewport" content="width=device-width">
     <style>{(FOLDER / "viewer.css").read_text("utf-8")}
     :root {{ color-scheme: light dark }} body {{ background: light-dark(white, #0b1220) }}</style></head>
     <body><main><h1 style="color: light-dark(black, white)">Depth</h1><div id="place"></div></main></body></html>"""
@@ -227,11 +229,12 @@ def test_a_line(page: "playwright.Page"):
     assert state(page)["measurements"] == []
 
 
-def test_two_quick_clicks_are_two_points(page: "playwright.Page"):
+def test_a_double_click_is_one_point(page: "playwright.Page"):
     page.mouse.dblclick(*place(page, 60, 200))
     page.mouse.dblclick(*place(page, 250, 60))
-    for made in state(page)["measurements"]:
-        assert made["value"] == pytest.approx(ROOM.length([tuple(point) for point in made["points"]]), abs=0.002)
+    (made,) = state(page)["measurements"]
+    assert made["points"] == [[60, 200], [250, 60]]
+    assert made["value"] == pytest.approx(ROOM.distance_between((60, 200), (250, 60)), abs=0.002)
 
 
 @pytest.mark.parametrize("tool", ["Point", "Height", "Area"])
@@ -361,6 +364,78 @@ def test_a_finger_drags_a_magnifier(page: "playwright.Page"):
     playwright.expect(page.locator("[data-part=distance]")).to_have_text(f"{ROOM.distance(200, 180):.2f} m")
     page.evaluate(finger, ["pointerup", *place(page, 200, 180)])
     assert state(page)["measurements"] == [] and (np.abs(pixels(page, "marks") - before).max(-1) > 30).sum() < 5000
+
+
+@pytest.fixture
+def phone(browser: "playwright.Browser") -> Iterator["playwright.Page"]:
+    """The viewer on a phone, whose browser offers a share sheet: `shared` is what it was given."""
+    context = browser.new_context(**PHONE)
+    context.set_default_timeout(PATIENCE)
+    phone = context.new_page()
+    phone.set_content(BLANK)
+    phone.evaluate("""() => {
+        window.shared = [];
+        navigator.canShare = ({files}) => files.every(file => file.size);
+        navigator.share = async ({files}) => {
+            const bytes = new Uint8Array(await files[0].arrayBuffer());
+            shared.push([files[0].name, files[0].type, [...bytes]]);
+            if (window.refusal) throw new DOMException("no", window.refusal);
+        };
+    }""")
+    errors = []
+    phone.on("pageerror", lambda error: errors.append(str(error)))
+    show(phone)
+    yield phone
+    context.close()
+    assert errors == []
+
+
+def test_a_phone_shares_files(phone: "playwright.Page", tmp_path: Path):
+    tab(phone, "Save")
+    for name in ("Measurements", "Depth, metres"):
+        phone.get_by_role("tabpanel").get_by_role("button", name=name).click()
+    phone.wait_for_function("shared.length === 2")
+    table, depth = phone.evaluate("shared")
+    assert table[:2] == ["my room_measurements.csv", "text/csv"] and depth[0] == "my room_depth.npy"
+    np.testing.assert_array_equal(np.load(io.BytesIO(bytes(depth[2]))), DEPTH)
+    # Who closes the sheet wants no file; where the sheet cannot be shown, the file is downloaded.
+    downloads = []
+    phone.on("download", lambda download: downloads.append(download.suggested_filename))
+    for refusal in ("AbortError", "NotAllowedError"):
+        phone.evaluate("name => { window.refusal = name }", refusal)
+        phone.get_by_role("tabpanel").get_by_role("button", name="Measurements").click()
+        phone.wait_for_timeout(1000)
+    assert downloads == ["my room_measurements.csv"]
+
+
+def touch(phone: "playwright.Page", kind: str, *points: tuple[float, float]) -> None:
+    """Fingers at pixels of the room, as the browser gets them from the screen."""
+    fingers = [dict(zip("xy", place(phone, *point), strict=True), id=number) for number, point in enumerate(points)]
+    phone.fingers = getattr(phone, "fingers", None) or phone.context.new_cdp_session(phone)
+    phone.fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+
+def test_a_double_tap_is_one_point_and_a_pinch_is_none(phone: "playwright.Page"):
+    tab(phone, "Measure")
+    for point in ((60, 200), (60, 200), (250, 60), (250, 60)):
+        touch(phone, "touchStart", point)
+        touch(phone, "touchEnd")
+    made = state(phone)["measurements"]
+    assert [line["points"] for line in made] == [[[60, 200], [250, 60]]]
+    for spread in (0, 40):  # two fingers that rest, or move apart
+        touch(phone, "touchStart", (160, 120))
+        touch(phone, "touchStart", (160, 120), (200, 150))
+        for step in (0.25, 0.5, 0.75, 1):
+            touch(phone, "touchMove", (160 - spread * step, 120), (200 + spread * step, 150))
+        touch(phone, "touchEnd", (160 - spread, 120))
+        touch(phone, "touchEnd")
+        phone.wait_for_timeout(500)
+    assert state(phone)["measurements"] == made
+    assert phone.evaluate("visualViewport.scale") > 1
+    for _ in range(2):  # nothing is left that would count as the first point of the next line
+        touch(phone, "touchStart", (300, 20))
+        touch(phone, "touchEnd")
+    assert state(phone)["measurements"] == made
 
 
 def brightness(page: "playwright.Page") -> np.ndarray:
