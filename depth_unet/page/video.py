@@ -3,14 +3,13 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
+from pydantic import BaseModel
 
-from depth_unet.page.api import chosen, number
-from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE
-from depth_unet.page.look import COLOUR_MAPS
-from depth_unet.page.notices import note, refusals
+from depth_unet.page.look import COLOUR_MAPS, PICTURE_HEIGHT, PRIVATE
+from depth_unet.page.refusals import between, note, received, refusals
 from depth_unet.page.visits import Visits
 from depth_unet.video import VideoReport, depth_video
 
@@ -21,6 +20,13 @@ COMPARED = """${value ? `<div class="clips">
 </div><div class="between"><button type="button">Play</button>
 <label>Photo <input type="range" min="0" max="100" value="50" aria-label="From photo to depth"> Depth</label></div>`
 : ""}"""
+
+
+class Options(BaseModel):
+    """How a clip is coloured."""
+
+    strength: between(0, 0.95)
+    cmap: Literal[*COLOUR_MAPS]
 
 
 def video_view(visits: Visits) -> None:
@@ -42,11 +48,10 @@ def video_view(visits: Visits) -> None:
         with refusals():
             if not clip:
                 raise ValueError("choose a clip first")
-            strength, cmap = number(strength, "the smoothing", 0, 0.95), chosen(cmap, "the colours", COLOUR_MAPS)
-            source = visits.received(clip)
-            target = visits.new_file(f"{source.stem}_depth.mp4")
+            options, source = dict(Options(strength=strength, cmap=cmap)), received(clip)
+            target = visits.new_folder() / f"{source.stem}_depth.mp4"
             yield {compared: None, result: gr.DownloadButton(value=None, interactive=False), about: video_note(None)}
-            for step in depth_video(visits.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
+            for step in depth_video(visits.predict, source, target, most=MOST_FRAMES, **options):
                 if isinstance(step, VideoReport):
                     clips = [gr.FileData(path=str(path)).model_dump() for path in (source, target)]
                     offered = gr.DownloadButton(value=target, interactive=True)

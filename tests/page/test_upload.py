@@ -14,7 +14,7 @@ from PIL import Image
 from test_page import EXAMPLES
 
 from depth_unet import Camera, DepthUNet
-from depth_unet.page.upload import SENT_LONGEST
+from depth_unet.page.look import SENT_LONGEST
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
