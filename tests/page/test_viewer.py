@@ -216,12 +216,8 @@ def test_every_example_has_a_caption():
 
 
 def test_the_colours_in_the_browser_are_those_of_the_library():
-    listed = re.findall(
-        r'^    (\w+): "([0-9a-f]+)",$',
     script = Path(depth_unet.page.__file__).with_name("viewer.js").read_text("utf-8")
     listed = re.findall(r'^    (\w+): "([0-9a-f]+)",$', script, re.MULTILINE)
-        re.MULTILINE,
-    )
     assert [name for name, _ in listed] == COLOUR_MAPS
     for name, stops in listed:
         rgb = np.array(list(bytes.fromhex(stops))).reshape(-1, 3)
