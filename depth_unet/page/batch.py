@@ -20,9 +20,6 @@ from depth_unet.prediction import Prediction
 
 MOST_BYTES = 1e9  # of an archive; the photo that exceeds it is the last
 THUMBNAIL = 96  # pixels
-TABLE = """<table class="rows"><caption>Distances in metres</caption>
-<thead><tr><th>Depth</th><th>Photo</th><th>Near</th><th>Median</th><th>Far</th></tr></thead>
-<tbody>${value.join("")}</tbody></table>"""
 
 
 def batch_view(visits: Visits) -> None:
@@ -32,7 +29,8 @@ def batch_view(visits: Visits) -> None:
         start = gr.Button("Start", size="md", variant="primary")
         stop = gr.Button("Cancel", size="md")
         archive = gr.DownloadButton("Download all as ZIP", size="md", interactive=False)
-    table = gr.HTML([], html_template=TABLE, js_on_load=None, label="Results")
+    template = Path(__file__).with_name("rows.html").read_text("utf-8")
+    table = gr.HTML([], html_template=template, js_on_load=None, label="Results")
     growing = gr.State(None)  # the path of the archive, until it is offered
     writing = threading.Lock()
 

@@ -19,31 +19,26 @@ PICTURES = [Route(f"/{p.name}", lambda _, p=p: FileResponse(p)) for p in (ICON, 
 GRADIOS_OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 
 
-class Head:
+def own_head(app: ASGIApp, root_path: str) -> ASGIApp:
     """ASGI middleware that replaces what gradio writes about itself into the HTML of the page.
 
     `root_path` is the path or URL below which a reverse proxy shows the page; "" without one.
     """
 
-    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
-        self.app, self.root_path = app, root_path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; all but the one for the page itself are passed on."""
-        # A proxy may or may not cut off its own path.
-        is_page = scope["type"] == "http" and scope["path"] in ("/", f"{scope.get('root_path', '')}/")
-        if not is_page or scope["method"] != "GET":
-            return await self.app(scope, receive, send)
-
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def replace(message: Message) -> None:
             if message["type"] == "http.response.start":
                 del MutableHeaders(raw=message["headers"])["content-length"]
             elif message.get("body"):
-                address = get_root_url(Request(scope), "/", self.root_path)
+                address = get_root_url(Request(scope), "/", root_path)
                 message["body"] = with_own_head(message["body"].decode(), address).encode()
             await send(message)
 
-        await self.app(scope, receive, replace)
+        # A proxy may or may not cut off its own path.
+        is_page = scope["type"] == "http" and scope["path"] in ("/", f"{scope.get('root_path', '')}/")
+        await app(scope, receive, replace if is_page and scope["method"] == "GET" else send)
+
+    return answer
 
 
 def with_own_head(page: str, address: str) -> str:

@@ -16,9 +16,6 @@ from depth_unet.page.visits import Record, Visits, thumbnail
 from depth_unet.prediction import Prediction
 
 CAPTIONS: dict[str, dict[str, str]] = json.loads((EXAMPLES / "captions.json").read_text("utf-8"))
-EXAMPLE_BUTTONS = """<div class="examples" role="group" aria-label="Examples">{{#each value}}
-<button type="button" data-example="{{this.name}}" title="{{this.caption}}" aria-label="Example: {{this.caption}}">
-<img src="{{this.thumbnail}}" alt=""></button>{{/each}}</div>"""
 FULL_SIZE = f"Send photos in full size, not {SENT_LONGEST:,} pixels"
 
 
@@ -42,7 +39,8 @@ def photo_view(visits: Visits) -> None:
             source = gr.UploadButton("Choose a photo", file_types=["image"], variant="primary", size="md")
             camera = gr.Button("Use camera", size="sm", elem_id="camera")  # phones offer theirs when a photo is chosen
         on_load = "depthPage.examples(element, name => trigger('choose', {name})); depthPage.restore()"
-        examples = gr.HTML(buttons, html_template=EXAMPLE_BUTTONS, js_on_load=on_load, label="Examples", **plain)
+        template = Path(__file__).with_name("examples.html").read_text("utf-8")
+        examples = gr.HTML(buttons, html_template=template, js_on_load=on_load, label="Examples", **plain)
         notice = gr.HTML("", label="What happens", elem_id="notice")
     on_load = "depthPage.view(element, props, watch, data => trigger('take', data))"
     viewer = gr.HTML(arrival, html_template="<div></div>", js_on_load=on_load, label="Depth", elem_id="viewer", **plain)

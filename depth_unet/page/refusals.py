@@ -38,8 +38,9 @@ def _pixels(value: Any, check: Callable[[Any], list[list[int]]]) -> list[list[in
         raise ValueError(f"must be {what}") from None
 
 
-_Whole = Annotated[int, BeforeValidator(lambda value: value if type(value) in (int, float) else None)]
-_Pixel = Annotated[list[_Whole], Field(min_length=2, max_length=2)]
+_whole = BeforeValidator(lambda value: value if type(value) in (int, float) else None)
+_Side = Annotated[int, _whole, Field(ge=-1e6, le=1e6)]
+_Pixel = Annotated[list[_Side], Field(min_length=2, max_length=2)]
 Pixels = Annotated[list[_Pixel], Field(min_length=1, max_length=2), WrapValidator(_pixels)]
 Degrees = between(1, 179)
 Photo = Annotated[gr.FileData, SkipValidation]  # for `received`

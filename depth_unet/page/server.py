@@ -28,7 +28,7 @@ from depth_unet.hub import forbids_commercial_use
 from depth_unet.images import MAX_PIXELS
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
-from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, Head
+from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, own_head
 from depth_unet.page.live import live_view
 from depth_unet.page.look import SENT_LONGEST
 from depth_unet.page.photo import photo_view
@@ -46,8 +46,7 @@ LARGEST_MEGABYTES = 100  # of an upload
 # gradio runs the ffmpeg program, where there is one, on what strangers send to these.
 NOT_OFFERED = ("/gradio_api/process_recording", "/gradio_api/process_recording/")
 GRACE = 2  # seconds for answers that are under way when the server ends
-VIEWS = {"photo": photo_view, "photos": batch_view, "clip": video_view, "live": live_view}
-TITLES = {"photo": "One photo", "photos": "Several photos", "clip": "Video", "live": "Camera, live"}
+TABS = {"photo": "One photo", "photos": "Several photos", "clip": "Video", "live": "Camera, live"}
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # no font of other servers
 # gradio's own grey and teal are too pale to read on white, and so is white on them.
 READABLE = {"body_text_color_subdued": "*neutral_600", "color_accent": "*primary_700"}
@@ -103,8 +102,8 @@ def build(model: Predictor) -> Page:
         page.visits = Visits(model, Path(page.GRADIO_CACHE))
         gr.Markdown(f"# {TITLE}\n{DESCRIPTION} {purpose(model)}")
         with gr.Tabs():
-            for name, view in VIEWS.items():
-                with gr.Tab(TITLES[name], elem_id=f"{name}-tab"):
+            for (name, title), view in zip(TABS.items(), (photo_view, batch_view, video_view, live_view), strict=True):
+                with gr.Tab(title, elem_id=f"{name}-tab"):
                     view(page.visits)
         gr.Markdown(conditions(model))
         endpoints(page.visits)
@@ -186,7 +185,7 @@ def serve(model: Predictor, options: argparse.Namespace) -> None:
                 share=False,
                 mcp_server=options.mcp,
                 favicon_path=ICON,
-                app_kwargs={"routes": routes, "middleware": [Middleware(Head, root_path=options.root_path)]},
+                app_kwargs={"routes": routes, "middleware": [Middleware(own_head, root_path=options.root_path)]},
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):

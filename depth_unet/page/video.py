@@ -14,12 +14,6 @@ from depth_unet.page.visits import Visits
 from depth_unet.video import VideoReport, depth_video
 
 MOST_FRAMES = 450  # of a clip: half a minute
-COMPARED = """${value ? `<div class="clips">
-<video src="${value[0].url}" loop playsinline muted aria-label="The clip"></video>
-<video src="${value[1].url}" loop playsinline muted aria-label="The depth of the clip"></video>
-</div><div class="between"><button type="button">Play</button>
-<label>Photo <input type="range" min="0" max="100" value="50" aria-label="From photo to depth"> Depth</label></div>`
-: ""}"""
 
 
 class Options(BaseModel):
@@ -33,8 +27,8 @@ def video_view(visits: Visits) -> None:
     """Build the tab."""
     with gr.Row():
         clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=PICTURE_HEIGHT, elem_id="clip")
-        script = Path(__file__).with_name("video.js").read_text("utf-8")
-        compared = gr.HTML(None, html_template=COMPARED, js_on_load=script, label="Depth", min_height=200)
+        template, script = (Path(__file__).with_name(name).read_text("utf-8") for name in ("clips.html", "video.js"))
+        compared = gr.HTML(None, html_template=template, js_on_load=script, label="Depth", min_height=200)
     with gr.Row():
         strength = gr.Slider(0, 0.95, 0.8, step=0.05, label="Smoothing against flicker")
         cmap = gr.Dropdown(COLOUR_MAPS, value=COLOUR_MAPS[0], label="Colours of the clip")

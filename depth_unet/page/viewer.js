@@ -406,6 +406,7 @@ window.DepthViewer = (() => {
         context.restore();
         stroke(new Path2D(`M${middle[0] - 9},${middle[1]}h18M${middle[0]},${middle[1] - 9}v18`), 1.5);
       }
+      if (this.#measurements.some(({points}) => points.includes(pointed))) return; // just made: its own label stays readable
       const {value, doubt} = scene.measured(...whole ? [making.kind, making.points] : ["point", [pointed]]);
       const below = y > 60 && !magnified ? [0, -16] : [0, 46];
       const inWhat = whole && making.kind === "area" ? "m²" : "m";

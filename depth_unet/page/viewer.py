@@ -89,26 +89,20 @@ def doubt_of(prediction: Prediction, model: Predictor) -> str | None:
     The reason is a mean uncertainty that photos like those of the training do not have (close-ups and drawings have
     it), or a number of pixels at the ends of the model's range, which has no room for their true depth (outdoors).
     """
-    if model.config is None:
+    config, doubt = model.config, prediction.mean_uncertainty() or 0
+    if config is None:
         return None
-    doubt, limit = prediction.mean_uncertainty(), model.config.doubtful
-    if limit and doubt is not None and doubt > limit:
-        return (
-            "Doubtful: the predicted uncertainty is higher than for photos like those of the training. "
-            "The metres may be far off."
-        )
+    if 0 < config.doubtful < doubt:
+        reason = "the predicted uncertainty is higher than for photos like those of the training. The"
+        return f"Doubtful: {reason} metres may be far off."
     ratio = 1.0
     if prediction.metres_follow_lens:
         rows, columns = model.network_size(*prediction.depth.shape)
-        ratio = prediction.camera.resize(columns, rows).focal_px / model.config.canonical_focal_px
+        ratio = prediction.camera.resize(columns, rows).focal_px / config.canonical_focal_px
     depth = prediction.depth / ratio
-    part = np.mean((depth < model.config.min_depth * 1.02) | (depth > model.config.max_depth / 1.02))
-    if part <= UNLIKELY:
-        return None
-    return (
-        f"Doubtful: {part:.0%} of the pixels are at the ends of what this model can predict. "
-        "The photo is unlike those that it was trained on, and the metres may be far off."
-    )
+    part = np.mean((depth < config.min_depth * 1.02) | (depth > config.max_depth / 1.02))
+    reason = f"{part:.0%} of the pixels are at the ends of what this model can predict. The photo is unlike those"
+    return f"Doubtful: {reason} that it was trained on, and the metres may be far off." if part > UNLIKELY else None
 
 
 class Relief(BaseModel):
