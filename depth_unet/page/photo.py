@@ -45,7 +45,7 @@ def photo_view(visits: Visits) -> None:
     on_load = "depthPage.view(element, props, watch, data => trigger('take', data))"
     viewer = gr.HTML(arrival, html_template="<div></div>", js_on_load=on_load, label="Depth", elem_id="viewer", **plain)
     with gr.Row():
-        gr.Checkbox(label=FULL_SIZE, elem_id="full-size", container=False, scale=3)
+        gr.Checkbox(label=FULL_SIZE, elem_id="full-size", container=False, scale=3, min_width=260)
         remove = gr.Button("Remove photo", size="sm", min_width=120)
     answer = gr.HTML(None, html_template=" ", js_on_load="watch('value', () => depthPage.answer(props.value))")
 

@@ -98,7 +98,7 @@ def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
 def build(model: Predictor) -> Page:
     """The page for one model, not yet served; `serve` deletes the files of its visitors."""
     model.check_metric()
-    with Page(title=TITLE) as page:
+    with Page(title=TITLE, fill_width=True) as page:
         page.visits = Visits(model, Path(page.GRADIO_CACHE))
         gr.Markdown(f"# {TITLE}\n{DESCRIPTION} {purpose(model)}")
         with gr.Tabs():

@@ -37,9 +37,9 @@ window.DepthViewer = (() => {
     relief_mm: ["Height, mm", 20, 0.1, 500],
     base_mm: ["Base, mm", 2, 0.1, 100],
     frame_mm: ["Frame, mm", 0, 0, 100],
-    smoothing_mm: ["Smoothing, mm", 0.5, 0, 10],
     near: ["Near cut, m", "", 0, 10000],
     far: ["Far cut, m", "", 0, 10000],
+    smoothing_mm: ["Smoothing, mm", 0.5, 0, 10],
   };
   const FILES = {
     picture: ["Picture", "As seen here, with marks and scale (PNG)"],
@@ -140,8 +140,8 @@ window.DepthViewer = (() => {
         </div>
         <div role="tabpanel" data-panel="print">
           <div class="dv-fields">${Object.entries(PRINT).map(([name, [label, value, least, most]]) =>
-            `<label>${label}<input type="number" data-print="${name}" value="${value}" min="${least}" max="${most}" step="any"></label>`).join("")}</div>
-          <label class="dv-check"><input type="checkbox" data-print="invert"> Invert: far is high</label>
+            `<label>${label}<input type="number" data-print="${name}" value="${value}" min="${least}" max="${most}" step="any"></label>`).join("")}
+            <label class="dv-check"><input type="checkbox" data-print="invert"> Invert: far is high</label></div>
           <p class="dv-error" data-part="print-error" role="alert" hidden></p>
           <p class="dv-note" data-part="size"></p>
           <div class="dv-row" data-part="printers"></div>
@@ -559,6 +559,7 @@ window.DepthViewer = (() => {
     #place() {
       if (!(this.#scene.metres(...this.#cross) > 0)) return void (this.parts.status.textContent = "No depth here.");
       if (this.#tab !== "measure") this.#open("measure");
+      if (String(this.#pending.at(-1)) === String(this.#cross)) return void (this.parts.status.textContent = "Choose another point.");
       this.#pending.push(this.#cross);
       const kind = this.#tool, {title, count} = TOOLS[kind];
       if (this.#pending.length < count) {
