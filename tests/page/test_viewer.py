@@ -96,6 +96,13 @@ def test_the_browser_gets_what_it_shows(record: Record):
     assert value["photoSize"] == {"width": 160, "height": 120} and value["note"] == "a warning" and value["least"] == 0
 
 
+def test_the_last_two_records_of_a_visitor_stay(visits: Visits, room_photo: Path):
+    records: list[Record] = []
+    for _ in range(4):
+        records.append(visits.keep(of_room(), room_photo, records[-1] if records else None))
+    assert [record.folder.is_dir() for record in records] == [False, False, True, True]
+
+
 def test_numbers_taken_away_have_the_lens_and_the_calibration_of_the_screen(record: Record):
     answer = take_away(record, "npy", {**STATE, "fov": 50, "calibration": 1.5})
     expected = of_room().with_camera(Camera.from_fov(160, 120, 50)).depth * 1.5

@@ -216,6 +216,11 @@ def test_a_line(page: "playwright.Page"):
     assert made["value"] == pytest.approx(expected, abs=0.002) and made["doubt"] is None
     playwright.expect(page.locator(".dv-list output")).to_have_text(f"{expected:.2f} m")
     assert page.locator("[data-part=profile]").is_visible() and pixels(page, "curve").any()
+    part = np.arange(200) / 199
+    along = DEPTH[np.floor(200.5 - 140 * part).astype(int), np.floor(60.5 + 190 * part).astype(int)]
+    stated = page.locator("[data-part=curve]").get_attribute("aria-label").removeprefix("Depth along Line 1, from ")
+    ends = [float(end.removesuffix(" m")) for end in stated.split(" to ")]
+    assert ends == pytest.approx([along.min(), along.max()], abs=0.006)
 
     page.mouse.move(*place(page, 250, 60))  # drag to correct
     page.mouse.down()
@@ -332,6 +337,28 @@ def test_as_many_digits_as_the_uncertainty_allows(page: "playwright.Page"):
     page.keyboard.press("Enter")
     calibrated = prediction.calibrate_length(points, 3).length_uncertainty(points)
     assert state(page)["measurements"][0]["doubt"] == pytest.approx(calibrated, rel=0.001)
+
+
+def test_an_area_is_twice_as_doubtful_as_a_length(page: "playwright.Page"):
+    prediction = Prediction(DEPTH, CAMERA, uncertainty=np.full_like(DEPTH, 0.2), photo_error=0.05, pixel_error=0.0)
+    show(page, prediction)
+    click(page, (60, 200), (250, 60))
+    page.get_by_role("radio", name="Area").check(force=True)
+    click(page, (100, 80), (140, 80), (140, 110), (100, 110))
+    line, area = state(page)["measurements"]
+    assert line["doubt"] == pytest.approx(0.05 * line["value"], rel=1e-6)
+    assert area["doubt"] == pytest.approx(0.1 * area["value"], rel=1e-6)
+
+
+def test_measurements_are_written_in_pixels_of_the_photo(page: "playwright.Page", tmp_path: Path):
+    show(page, photoSize={"width": 3 * CAMERA.width, "height": 3 * CAMERA.height})
+    click(page, (60, 200), (250, 60))
+    assert saved(page, "Measurements", tmp_path).read_text("utf-8-sig").splitlines()[1].endswith('"181 601; 751 181"')
+
+
+def test_a_desktop_saves_files_though_it_could_share_them(page: "playwright.Page", tmp_path: Path):
+    page.evaluate("navigator.canShare = () => true, navigator.share = async () => { window.shared = true }")
+    assert saved(page, "Measurements", tmp_path).is_file() and not page.evaluate("window.shared")
 
 
 def test_keyboard(page: "playwright.Page"):
@@ -496,6 +523,8 @@ def test_print(page: "playwright.Page", tmp_path: Path):
     page.get_by_label("Height, mm").fill("-3")
     playwright.expect(page.get_by_text("Height must be from 0.1 to 500.")).to_be_visible()
     np.testing.assert_array_equal(pixels(page, "relief"), framed)  # what was there stays
+    page.get_by_role("tabpanel").get_by_role("button", name="STL").click()
+    playwright.expect(page.get_by_text("Correct the values of the print first.")).to_be_visible()
     page.get_by_label("Height, mm").fill("10")
     page.get_by_label("Near cut, m").fill("2")
     page.get_by_label("Far cut, m").fill("5")
@@ -568,10 +597,13 @@ def test_another_photo_starts_anew(page: "playwright.Page"):
     click(page, (60, 200), (250, 60))
     page.get_by_label("True length, m").fill("3")
     page.keyboard.press("Enter")
+    tab(page, "Colours")
+    page.get_by_role("slider", name="Far").fill("500")
     show(page, Prediction(2 * DEPTH, CAMERA, name="other.jpg"), look={"cmap": "gray", "near": 1.5})
     seen = state(page)
     assert seen["measurements"] == [] and seen["calibration"] == 1 and seen["fov"] is None
     assert (seen["cmap"], seen["near"]) == ("gray", 1.5)
+    assert seen["far"] == pytest.approx(np.percentile(2 * DEPTH, 98), abs=0.003)
     page.evaluate("viewer.clear()")
     assert not page.locator(".dv-frame").is_visible() and state(page) is None
 
