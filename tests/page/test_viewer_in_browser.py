@@ -293,6 +293,15 @@ def test_calibrate_with_a_known_length(page: "playwright.Page"):
     assert state(page)["calibration"] == 1 and state(page)["far"] == pytest.approx(far)
 
 
+def test_chosen_colours_follow_a_calibration(page: "playwright.Page"):
+    page.get_by_role("slider", name="Near").fill("300")
+    near = state(page)["near"]
+    click(page, (60, 200), (250, 60))
+    page.get_by_label("True length, m").fill(str(2 * state(page)["measurements"][0]["value"]))
+    page.keyboard.press("Enter")
+    assert state(page)["near"] == pytest.approx(2 * near)
+
+
 @pytest.mark.parametrize("follows", [True, False])
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_another_lens(follows: bool, calibrated: bool, page: "playwright.Page"):
@@ -357,7 +366,7 @@ def test_measurements_are_written_in_pixels_of_the_photo(page: "playwright.Page"
 
 
 def test_a_desktop_saves_files_though_it_could_share_them(page: "playwright.Page", tmp_path: Path):
-    page.evaluate("navigator.canShare = () => true, navigator.share = async () => { window.shared = true }")
+    page.evaluate("() => { navigator.canShare = () => true; navigator.share = async () => (window.shared = true); }")
     assert saved(page, "Measurements", tmp_path).is_file() and not page.evaluate("window.shared")
 
 
@@ -536,6 +545,7 @@ def test_print(page: "playwright.Page", tmp_path: Path):
     made = trimesh.load(tmp_path / "room.stl")
     expected = relief(DEPTH, 100, 10, 2, 2, 5, 0.5, 5, True)
     assert made.is_watertight and made.volume == pytest.approx(expected.volume, rel=1e-4)
+    assert made.area == pytest.approx(expected.area, rel=1e-4), "smoothed otherwise"
     np.testing.assert_allclose(made.extents, expected.extents, rtol=1e-5)
     about = float(page.locator("[data-part=size]").inner_text().split("about ")[1].split(" MB")[0])
     assert about == pytest.approx((tmp_path / "room.stl").stat().st_size / 1e6, abs=0.06)
