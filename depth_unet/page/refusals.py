@@ -12,8 +12,15 @@ from typing import Annotated, Any
 
 import gradio as gr
 from gradio_client.utils import is_file_obj_with_meta
-from pydantic import BeforeValidator, Field, PlainValidator, SkipValidation, ValidationError, WrapValidator
-from pydantic import validate_call as validated
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SkipValidation,
+    ValidationError,
+    WrapValidator,
+    create_model,
+)
 
 GONE = "The photo is no longer on the server: please choose it again."
 REFUSED = (FileNotFoundError, IndexError, ValueError)
@@ -84,12 +91,15 @@ def refusals() -> Iterator[None]:
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """An endpoint that refuses arguments that do not fit its annotations; the last ones may be left out."""
-    names, valid = list(inspect.signature(function).parameters), validated(function)
+    parameters = inspect.signature(function).parameters.items()
+    fields = {name: (p.annotation, ... if p.default is p.empty else p.default) for name, p in parameters}
+    # Not `validate_call`: its frames of Rust abort a process that ends while the function runs.
+    model = create_model(function.__name__, **fields)
 
     @functools.wraps(function)
     def call(*values: Any) -> Any:
         with refusals():
-            return valid(**dict(zip(names, values, strict=False)))
+            return function(**dict(model.model_validate(dict(zip(fields, values, strict=False)))))
 
     return call
 
