@@ -1,8 +1,6 @@
 """`python app.py`: the page in the browser, as a Hugging Face Space starts it; see `depth_unet.page`."""
 
-import sys
-
 from depth_unet.page.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

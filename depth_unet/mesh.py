@@ -22,21 +22,27 @@ LARGEST_MM = 10_000
 SMALLEST_DEPTH = 1e-6  # metres; keeps the logarithm finite
 
 
-def point_cloud(depth: np.ndarray, camera: Camera, image: Image.Image) -> trimesh.PointCloud:
+def point_cloud(
+    depth: np.ndarray, camera: Camera, image: Image.Image, steepest: float | None = None
+) -> trimesh.PointCloud:
     """Build a coloured point for each pixel with depth, in the axes of `Camera.unproject`.
 
     Args:
         depth: (H, W) metres; not finite or not positive means no depth.
         camera: of the size of `depth`.
         image: the colours; resized to the size of `depth`.
+        steepest: points that no triangle of `surface` uses are left out; None keeps all.
 
     Returns:
         Points in metres, x right, y down, z ahead, in pixel order.
 
     Raises:
-        ValueError: no pixel has a depth, or the camera has another size.
+        ValueError: no point is left, or the camera has another size.
     """
     known = _known(depth)
+    if steepest is not None:
+        used = _visible_faces(depth, known, camera, steepest)
+        known = np.isin(np.arange(depth.size), used).reshape(depth.shape)
     colours = np.asarray(image.convert("RGB").resize((camera.width, camera.height), Image.Resampling.BILINEAR))
     return trimesh.PointCloud(camera.unproject(depth)[known].astype(np.float32), colors=colours[known])
 
@@ -62,16 +68,7 @@ def surface(
     known = _known(depth)
     height, width = depth.shape
     points = (camera.unproject(np.where(known, depth, 1.0)) * (1, -1, -1)).reshape(-1, 3)
-    faces = _grid_faces(height, width)
-    corners = depth.reshape(-1)[faces]
-    keep = known.reshape(-1)[faces].all(axis=1)
-    if steepest is not None:
-        with np.errstate(invalid="ignore"):
-            across = corners.min(axis=1) / camera.focal_px  # metres between neighbouring pixels
-            keep &= corners.max(axis=1) - corners.min(axis=1) <= steepest * across
-    faces = faces[keep]
-    if not len(faces):
-        raise ValueError("the depth map has no surface: no neighbouring pixels of similar depth")
+    faces = _visible_faces(depth, known, camera, steepest)
     used = np.unique(faces)
     renumbered = np.zeros(height * width, np.int64)
     renumbered[used] = np.arange(len(used))
@@ -212,6 +209,20 @@ def _known(depth: np.ndarray) -> np.ndarray:
     if not known.any():
         raise ValueError("the depth map is empty: no pixel has a depth")
     return known
+
+
+def _visible_faces(depth: np.ndarray, known: np.ndarray, camera: Camera, steepest: float | None) -> np.ndarray:
+    """The triangles between neighbouring pixels with depth, without those that are steeper."""
+    faces = _grid_faces(*depth.shape)
+    corners = depth.reshape(-1)[faces]
+    keep = known.reshape(-1)[faces].all(axis=1)
+    if steepest is not None:
+        with np.errstate(invalid="ignore"):
+            across = corners.min(axis=1) / camera.focal_px  # metres between neighbouring pixels
+            keep &= corners.max(axis=1) - corners.min(axis=1) <= steepest * across
+    if not keep.any():
+        raise ValueError("the depth map has no surface: no neighbouring pixels of similar depth")
+    return faces[keep]
 
 
 def _grid_faces(height: int, width: int) -> np.ndarray:

@@ -272,6 +272,7 @@ class Prediction:
         smoothing_mm: float = 0.0,
         frame_mm: float = 0.0,
         invert: bool = False,
+        remove_edges: bool | None = None,
         max_uncertainty: float | None = None,
         warn: bool = True,
     ) -> Path:
@@ -297,6 +298,7 @@ class Prediction:
             smoothing_mm: standard deviation of a Gaussian that smooths the relief; 0 for none.
             frame_mm: width of a frame around the relief, within its longer side; 0 for none.
             invert: the farthest point of the relief is the highest, as in a lithophane.
+            remove_edges: leave out triangles, or points, between a near and a far surface; by default only from .glb.
             max_uncertainty: points of 3-D files with a larger `uncertainty` count as without depth.
             warn: warn of what the format cannot hold, see `lost`.
 
@@ -329,7 +331,8 @@ class Prediction:
                 smaller = smaller._cut(near, far)
                 image = image or self.image or smaller.colorize(scale_bar=False)
                 build = mesh.point_cloud if suffix == ".ply" else mesh.surface
-                solid = build(smaller.depth, smaller.camera, image)
+                remove_edges = suffix == ".glb" if remove_edges is None else remove_edges
+                solid = build(smaller.depth, smaller.camera, image, mesh.STEEPEST if remove_edges else None)
             files.write_atomically(path, mesh.encode(solid, suffix[1:]))
         elif suffix in writers:
             if warn and (lost := self.lost(suffix)):

@@ -69,6 +69,16 @@ def test_the_surface_is_torn_at_depth_edges_only(scene: tuple[Image.Image, np.nd
     assert torn.vertices[:, 2].max() < 0 and torn.vertices[:, 1].min() == pytest.approx(-FLOOR, abs=1e-4)
 
 
+def test_a_cloud_without_edges_has_the_points_of_the_surface(scene: tuple[Image.Image, np.ndarray]):
+    image, depth = scene
+    depth = depth.copy()
+    depth[40:43, 40:43] = 0.5 * depth[41, 41]
+    depth[41, 41] = 0  # around it nothing is flat
+    cloud, mesh = point_cloud(depth, CAMERA, image, steepest=0.1), surface(depth, CAMERA, image, steepest=0.1)
+    assert 0 < len(cloud.vertices) < depth.size - 1
+    np.testing.assert_allclose(np.asarray(cloud.vertices) * (1, -1, -1), mesh.vertices, rtol=1e-5)
+
+
 @pytest.mark.parametrize("near", [0.5, 1.0, 3.0])
 def test_steepness_is_measured_at_the_nearer_corner(near: float):
     """At 1 m and a focal length of 100 pixels, neighbours are 1 cm apart, and the limit is a step of 12 cm."""

@@ -24,6 +24,7 @@ PACKAGES = {
     "timm": "segmentation-models-pytorch",
     "torchvision": "segmentation-models-pytorch",
     "starlette": "gradio",
+    "pydantic": "gradio",
     "filelock": "huggingface_hub",
     "yaml": "huggingface_hub",
     "mathutils": "bpy",

@@ -18,16 +18,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add_model_options(made)
     # A Hugging Face Space sets these variables; an empty one counts as unset.
-    host, port = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", os.environ.get("GRADIO_SERVER_PORT") or "7860"
-    made.add_argument("--host", default=host, help="address to listen at; 0.0.0.0 lets the network in")
-    made.add_argument("--port", type=int, default=port, help="port to listen at")
+    host, port, root = (os.environ.get(f"GRADIO_{name}", "") for name in ("SERVER_NAME", "SERVER_PORT", "ROOT_PATH"))
+    made.add_argument("--host", default=host or "127.0.0.1", help="address to listen at; 0.0.0.0 lets the network in")
+    made.add_argument("--port", type=int, default=port or "7860", help="port to listen at")
     made.add_argument("--mcp", action="store_true", help="serve the endpoints as MCP tools too, at /gradio_api/mcp")
     made.add_argument("--ssl-certfile", type=Path, help="certificate (PEM): serve HTTPS")
     made.add_argument("--ssl-keyfile", type=Path, help="its private key (PEM)  (default: in the certificate's file)")
-    root = os.environ.get("GRADIO_ROOT_PATH") or ""
-    made.add_argument(
-        "--root-path", default=root, help="path or URL below which a reverse proxy shows the page: /depth"
-    )
+    below = "path or URL below which a reverse proxy shows the page: /depth"
+    made.add_argument("--root-path", default=root, help=below)
     return made
 
 

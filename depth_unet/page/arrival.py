@@ -27,13 +27,8 @@ def arrival_of(model: Predictor) -> Prediction:
     return Prediction.described(depth, about, uncertainty)
 
 
-def main() -> None:
-    """Write `STORED`."""
+if __name__ == "__main__":
     model = DepthUNet.from_pretrained(DEFAULT_MODEL)
     prediction = model.predict(ARRIVAL)
     about = {**prediction.about(), "sha256": model.sha256, "step": png_step(prediction.depth)}
     write_atomically(STORED, lambda file: file.writelines(encode_png(pack(prediction), about)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,7 @@
 """The tab for several photos at once, into one archive."""
 
-import base64
+import functools
 import html
-import io
 import os
 import threading
 import zipfile
@@ -13,17 +12,14 @@ from typing import Any
 import gradio as gr
 
 from depth_unet.__main__ import find_photos
-from depth_unet.images import SUFFIXES, shrunk
-from depth_unet.page.components import PRIVATE
-from depth_unet.page.notices import refusals
-from depth_unet.page.visits import Visits
+from depth_unet.images import SUFFIXES
+from depth_unet.page.look import PRIVATE
+from depth_unet.page.refusals import REFUSED, received, refusals, sentence_of
+from depth_unet.page.visits import Visits, thumbnail
 from depth_unet.prediction import Prediction
 
 MOST_BYTES = 1e9  # of an archive; the photo that exceeds it is the last
 THUMBNAIL = 96  # pixels
-TABLE = """<table class="rows"><caption>Distances in metres</caption>
-<thead><tr><th>Depth</th><th>Photo</th><th>Near</th><th>Median</th><th>Far</th></tr></thead>
-<tbody>${value.join("")}</tbody></table>"""
 
 
 def batch_view(visits: Visits) -> None:
@@ -33,7 +29,8 @@ def batch_view(visits: Visits) -> None:
         start = gr.Button("Start", size="md", variant="primary")
         stop = gr.Button("Cancel", size="md")
         archive = gr.DownloadButton("Download all as ZIP", size="md", interactive=False)
-    table = gr.HTML([], html_template=TABLE, js_on_load=None, label="Results")
+    template = Path(__file__).with_name("rows.html").read_text("utf-8")
+    table = gr.HTML([], html_template=template, js_on_load=None, label="Results")
     growing = gr.State(None)  # the path of the archive, until it is offered
     writing = threading.Lock()
 
@@ -41,9 +38,9 @@ def batch_view(visits: Visits) -> None:
         with refusals():
             if not (photos and isinstance(photos, list)):
                 raise ValueError("choose some photos first")
-            paths = [visits.received(photo) for photo in photos]
-            target, rows = Path(visits.new_file("growing.zip")), []
-            yield {table: rows, archive: gr.DownloadButton(value=None, interactive=False), growing: str(target)}
+            paths, rows = [received(photo) for photo in photos], []
+            target = visits.new_folder() / "growing.zip"
+            yield {table: rows, archive: gr.DownloadButton(value=None, interactive=False), growing: target}
             for path, result in progress.tqdm(list(find_photos(paths, target.parent)), unit="photo"):
                 try:
                     if target.exists() and target.stat().st_size > MOST_BYTES:
@@ -52,16 +49,17 @@ def batch_view(visits: Visits) -> None:
                     with writing:
                         add_results(prediction, result, target)
                     rows = [*rows, row(path.name, prediction)]
-                except (FileNotFoundError, ValueError) as error:
+                except REFUSED as error:
                     rows = [*rows, row(path.name, error)]
                 yield {table: rows}
 
-    def offer(target: str | None) -> Any:
+    @refusals()
+    def offer(target: Path | None) -> Any:
         """Offer the archive, from a place where a cancelled run, which goes on until its next photo, writes no more."""
         with writing:
-            if target is None or not Path(target).exists():
+            if target is None or not target.exists():
                 return gr.skip()
-            os.replace(target, done := visits.new_file("depth.zip"))
+            os.replace(target, done := visits.new_folder() / "depth.zip")
         return {archive: gr.DownloadButton(value=done, interactive=True), growing: None}
 
     events = {"preprocess": False, "concurrency_id": "batch", **PRIVATE}
@@ -72,20 +70,12 @@ def batch_view(visits: Visits) -> None:
 
 
 def add_results(prediction: Prediction, result: Path, archive: Path) -> None:
-    """Add the files of a photo to an archive.
-
-    Args:
-        prediction: of the photo.
-        result: the path of its files, without their endings.
-        archive: a ZIP file, which may not exist yet.
-    """
-    with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as target:
-        for ending in ("depth.png", "depth.npy", "depth.json", "color.png"):
-            path = result.with_name(f"{result.name}_{ending}")
-            if ending == "color.png":
-                prediction.save_colors(path, "viridis")
-            else:
-                prediction.save(path, warn=False)
+    """Add the files of a photo, whose names start like `result`, to a ZIP file, which may not exist yet."""
+    save = functools.partial(prediction.save, warn=False)
+    colour = functools.partial(prediction.save_colors, cmap="viridis")
+    with zipfile.ZipFile(archive, "a") as target:
+        for ending, write in {"depth.png": save, "depth.npy": save, "depth.json": save, "color.png": colour}.items():
+            path = write(result.with_name(f"{result.name}_{ending}"))
             target.write(path, path.name)
             path.unlink()
 
@@ -93,13 +83,10 @@ def add_results(prediction: Prediction, result: Path, archive: Path) -> None:
 def row(name: str, outcome: Prediction | Exception) -> str:
     """The row of a photo: its distances, or why there are none."""
     if isinstance(outcome, Exception):
-        picture, cells = "", f'<td colspan="3">{html.escape(str(outcome))}</td>'
+        picture, cells = "", [f'<td colspan="3">{html.escape(sentence_of(outcome))}</td>']
     else:
-        encoded = io.BytesIO()
-        small = shrunk(outcome.shrink(2 * THUMBNAIL).colorize("viridis", scale_bar=False), THUMBNAIL)
-        small.convert("RGB").save(encoded, "JPEG", quality=80)
-        picture = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}">'
-        cells = "".join(f"<td>{metres:.2f}</td>" for metres in outcome.summary())
-        if lost := outcome.lost(".png"):
-            cells += f"<td>{html.escape(lost)}</td>"
-    return f'<tr><td>{picture}</td><th scope="row">{html.escape(name)}</th>{cells}</tr>'
+        small = outcome.shrink(2 * THUMBNAIL).colorize("viridis", scale_bar=False)
+        picture = f'<img alt="" src="{thumbnail(small, THUMBNAIL)}">'
+        cells = [f"<td>{metres:.2f}</td>" for metres in outcome.summary()]
+        cells.append(f"<td>{html.escape(lost)}</td>" if (lost := outcome.lost(".png")) else "")
+    return f'<tr><td>{picture}</td><th scope="row">{html.escape(name)}</th>{"".join(cells)}</tr>'

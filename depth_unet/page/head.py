@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from gradio.route_utils import get_root_url
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
@@ -18,48 +19,30 @@ PICTURES = [Route(f"/{p.name}", lambda _, p=p: FileResponse(p)) for p in (ICON, 
 GRADIOS_OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 
 
-class Head:
+def own_head(app: ASGIApp, root_path: str) -> ASGIApp:
     """ASGI middleware that replaces what gradio writes about itself into the HTML of the page.
 
-    Args:
-        app: answers.
-        root_path: path or URL below which a reverse proxy shows the page; "" without one.
+    `root_path` is the path or URL below which a reverse proxy shows the page; "" without one.
     """
 
-    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
-        self.app, self.root_path = app, root_path
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def replace(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                del MutableHeaders(raw=message["headers"])["content-length"]
+            elif message.get("body"):
+                address = get_root_url(Request(scope), "/", root_path)
+                message["body"] = with_own_head(message["body"].decode(), address).encode()
+            await send(message)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; all but the one for the page itself are passed on."""
         # A proxy may or may not cut off its own path.
         is_page = scope["type"] == "http" and scope["path"] in ("/", f"{scope.get('root_path', '')}/")
-        if not is_page or scope["method"] != "GET":
-            return await self.app(scope, receive, send)
-        start: Message = {}
-        body = b""
+        await app(scope, receive, replace if is_page and scope["method"] == "GET" else send)
 
-        async def collect(message: Message) -> None:
-            nonlocal start, body
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                whole = with_own_head(body.decode(), get_root_url(Request(scope), "/", self.root_path))
-                headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
-                await send({**start, "headers": [*headers, (b"content-length", str(len(whole.encode())).encode())]})
-                await send({"type": "http.response.body", "body": whole.encode()})
-
-        await self.app(scope, receive, collect)
+    return answer
 
 
 def with_own_head(page: str, address: str) -> str:
-    """HTML of gradio with a head of our own.
-
-    Args:
-        page: as gradio writes it.
-        address: of the page, without a slash at its end; messengers need the preview picture's whole address.
-    """
+    """HTML of gradio with a head of our own, for a page at an address without a slash at its end."""
     template = (FOLDER / "head.html").read_text("utf-8")
     own = template.format(title=TITLE, description=DESCRIPTION, address=html.escape(address))
     # The manifest's address starts with a slash, which leads out of a page below a path.

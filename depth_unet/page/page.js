@@ -22,7 +22,9 @@ Object.assign((window.depthPage ??= {}), {
       if (!value) return viewer.clear();
       const decoded = await DepthViewer.decode(value.depth.url, value.step, value.least, value.ratio);
       if (value !== props.value) return; // another photo meanwhile
-      await viewer.show({...value, ...decoded, photo: value.photo.url, look: given});
+      const camel = name => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+      const about = Object.fromEntries(Object.entries(value.about).map(([name, known]) => [camel(name), known]));
+      await viewer.show({...about, name: about.photo, ...value, ...decoded, photo: value.photo.url, look: given});
     };
     watch("value", show);
     show();

@@ -379,6 +379,10 @@ window.DepthScene = (() => {
       const {gl} = this, {width, height, depth, camera} = scene.shrunk(SPACE_POINTS), {fx, fy, cx, cy} = camera;
       const places = new Float32Array(5 * depth.length), used = new Uint8Array(depth.length), focal = Math.sqrt(fx * fy);
       const faces = new Uint32Array(7 * depth.length); // triangles, then the points that they use
+      const visible = (a, b, c) => { // as in depth_unet.mesh
+        const near = Math.min(depth[a], depth[b], depth[c]), far = Math.max(depth[a], depth[b], depth[c]);
+        return near > 0 && !(cutEdges && far - near > STEEPEST * near / focal);
+      };
       let count = 0, points = 0;
       for (let y = 0, place = 0; y < height; y++)
         for (let x = 0; x < width; x++, place++) {
@@ -389,9 +393,8 @@ window.DepthScene = (() => {
           places[5 * place + 4] = (y + 0.5) / height;
           if (x === width - 1 || y === height - 1) continue;
           const b = place + width, c = place + 1, d = b + 1;
-          const near = Math.min(z, depth[b], depth[c], depth[d]), far = Math.max(z, depth[b], depth[c], depth[d]);
-          if (!(near > 0) || cutEdges && far - near > STEEPEST * near / focal) continue;
-          for (const corner of [place, b, c, c, b, d]) used[faces[count++] = corner] = 1;
+          if (visible(place, b, c)) for (const corner of [place, b, c]) used[faces[count++] = corner] = 1;
+          if (visible(c, b, d)) for (const corner of [c, b, d]) used[faces[count++] = corner] = 1;
         }
       used.forEach((wanted, place) => wanted && (faces[count + points++] = place));
       gl.bindBuffer(gl.ARRAY_BUFFER, this.places);

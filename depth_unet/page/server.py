@@ -1,7 +1,7 @@
 """The page as a whole, and its server."""
 
 import argparse
-import inspect
+import json
 import logging
 import os
 import shutil
@@ -10,7 +10,7 @@ import ssl
 import sys
 import tempfile
 import threading
-import traceback
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,13 @@ from depth_unet.hub import forbids_commercial_use
 from depth_unet.images import MAX_PIXELS
 from depth_unet.page.api import endpoints
 from depth_unet.page.batch import batch_view
-from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, Head
+from depth_unet.page.head import DESCRIPTION, ICON, PICTURES, TITLE, own_head
 from depth_unet.page.live import live_view
+from depth_unet.page.look import SENT_LONGEST
 from depth_unet.page.photo import photo_view
 from depth_unet.page.store import Keeper, own_folder
-from depth_unet.page.upload import upload_script
 from depth_unet.page.video import MOST_FRAMES, video_view
-from depth_unet.page.viewer import purpose, viewer_head
+from depth_unet.page.viewer import purpose
 from depth_unet.page.visits import Visits
 from depth_unet.predictor import Predictor
 
@@ -46,47 +46,34 @@ LARGEST_MEGABYTES = 100  # of an upload
 # gradio runs the ffmpeg program, where there is one, on what strangers send to these.
 NOT_OFFERED = ("/gradio_api/process_recording", "/gradio_api/process_recording/")
 GRACE = 2  # seconds for answers that are under way when the server ends
-
-THEME = gr.themes.Default(
-    primary_hue="teal",
-    neutral_hue="slate",
-    font=["system-ui", "sans-serif"],  # of the system: the page requests nothing from other servers
-    font_mono=["ui-monospace", "monospace"],
-).set(  # gradio's own grey and teal are too pale to read on white, and so is white on them
-    body_text_color_subdued="*neutral_600",
-    color_accent="*primary_700",
-    button_primary_background_fill="*primary_700",
-    button_primary_background_fill_dark="*primary_700",
-    button_primary_background_fill_hover="*primary_800",
-    button_primary_background_fill_hover_dark="*primary_800",
-)
+TABS = {"photo": "One photo", "photos": "Several photos", "clip": "Video", "live": "Camera, live"}
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # no font of other servers
+# gradio's own grey and teal are too pale to read on white, and so is white on them.
+READABLE = {"body_text_color_subdued": "*neutral_600", "color_accent": "*primary_700"}
+READABLE |= {f"button_primary_background_fill{end}": "*primary_700" for end in ("", "_dark")}
+READABLE |= {f"button_primary_background_fill_hover{end}": "*primary_800" for end in ("", "_dark")}
+THEME = gr.themes.Default(primary_hue="teal", neutral_hue="slate", **FONTS).set(**READABLE)
 
 
 class Page(gr.Blocks):
     """gradio's page, whose every error is a sentence without paths of the server."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
-        """Refuse what gradio cannot take from a request, and addresses, whose content it would fetch."""
-        try:
-            traverse(inputs, _refuse_address, is_file_obj_with_meta)
-            return await super().preprocess_data(block_fn, _with_defaults(block_fn, inputs), *args, **kwargs)
-        except gr.Error:
-            raise
-        except Exception as error:  # gradio and pydantic raise anything here, with paths in it
-            raise _refusal(error) from None
+        """Refuse addresses, whose content gradio would fetch, and add the last values, which may be left out."""
+        traverse(inputs, _refuse_address, is_file_obj_with_meta)
+        left_out = [block.value for block in block_fn.inputs[len(inputs) :]]
+        return await super().preprocess_data(block_fn, [*inputs, *left_out], *args, **kwargs)
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
-        """Answer a request; what is no refusal is logged, and its text stays on the server."""
+        """Answer a request; what gradio cannot take from it is refused. Our own functions refuse by `refusals`."""
         try:
             return await super().process_api(*args, **kwargs)
         except gr.Error:
             raise
-        except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)[1:]
-            if any(Path(frame.filename).is_relative_to(FOLDER.parent) for frame in frames):
-                logging.getLogger(__name__).exception("a request failed")
-                raise gr.Error("The server failed at this request.", print_exception=False) from None
-            raise _refusal(error) from None  # in gradio alone: the page never sends what fails there
+        except Exception as error:  # gradio and pydantic raise anything here, with paths in it
+            logging.getLogger(__name__).info("refused: %s", error)
+            sentence = "The request does not fit: values are missing or of another type, or a file was not uploaded."
+            raise gr.Error(sentence, print_exception=False) from None
 
     def get_api_info(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What the page about the endpoints and gradio_client show: with the texts of the functions' docstrings."""
@@ -102,36 +89,20 @@ class Page(gr.Blocks):
         return info
 
 
-def _with_defaults(block_fn: Any, inputs: list[Any]) -> list[Any]:
-    """The inputs with the defaults of the last parameters, so that an endpoint can gain some; gradio demands all."""
-    if block_fn.fn is None:
-        return inputs
-    missing = list(inspect.signature(block_fn.fn).parameters.values())[len(inputs) : len(block_fn.inputs)]
-    has_defaults = all(parameter.default is not parameter.empty for parameter in missing)
-    return [*inputs, *(parameter.default for parameter in missing)] if has_defaults else inputs
-
-
 def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
     if is_http_url_like(file["path"]):
         raise gr.Error("The photo must be uploaded: this server fetches no addresses.", print_exception=False)
     return file
 
 
-def _refusal(error: Exception) -> gr.Error:
-    logging.getLogger(__name__).info("refused: %s", error)
-    sentence = "The request does not fit: values are missing or of another type, or a file was not uploaded."
-    return gr.Error(sentence, print_exception=False)
-
-
 def build(model: Predictor) -> Page:
     """The page for one model, not yet served; `serve` deletes the files of its visitors."""
     model.check_metric()
-    with Page(title=TITLE) as page:
-        page.visits = Visits(model, page)
+    with Page(title=TITLE, fill_width=True) as page:
+        page.visits = Visits(model, Path(page.GRADIO_CACHE))
         gr.Markdown(f"# {TITLE}\n{DESCRIPTION} {purpose(model)}")
-        tabs = {"One photo": photo_view, "Several photos": batch_view, "Video": video_view, "Camera, live": live_view}
         with gr.Tabs():
-            for (title, view), name in zip(tabs.items(), ("photo", "photos", "clip", "live"), strict=True):
+            for (name, title), view in zip(TABS.items(), (photo_view, batch_view, video_view, live_view), strict=True):
                 with gr.Tab(title, elem_id=f"{name}-tab"):
                     view(page.visits)
         gr.Markdown(conditions(model))
@@ -153,27 +124,26 @@ def conditions(model: Predictor) -> str:
     )
 
 
+def scripts() -> str:
+    """The browser's part, for the head of the page."""
+    texts = {name: (FOLDER / name).read_text("utf-8") for name in ("scene.js", "viewer.js", "upload.js", "page.js")}
+    values = json.dumps({"sentLongest": SENT_LONGEST, "keptSeconds": CLEAN_UP[1]})
+    parts = [f"window.depthPage = {values};", *texts.values()]
+    style = (FOLDER / "viewer.css").read_text("utf-8")
+    return f"<style>{style}</style>" + "".join(f"<script>{part}</script>" for part in parts)
+
+
 def check(options: argparse.Namespace) -> None:
-    """Refuse a path below which no proxy can show the page, and files with which no server can speak HTTPS.
-
-    Args:
-        options: of the command line.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no path, a key alone, no certificate, or not its key.
-    """
+    """Refuse a path below which no proxy can show the page, and files with which no server can speak HTTPS."""
     if options.root_path and not options.root_path.startswith(("/", "http://", "https://")):
         raise ValueError(f"--root-path must start with / or be a URL, not {options.root_path!r}")
     if options.ssl_keyfile and not options.ssl_certfile:
         raise ValueError("--ssl-keyfile needs --ssl-certfile")
     files = [file for file in (options.ssl_certfile, options.ssl_keyfile) if file]
-    for file in files:
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no file {file}")
+    if missing := [file for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"there is no file {missing[0]}")
     try:
-        if files:
-            # With an empty password, or OpenSSL would ask for it at the terminal.
+        if files:  # with an empty password, or OpenSSL would ask for it at the terminal
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*files, password="")
     except ssl.SSLError:
         names = " and ".join(map(str, files))
@@ -181,15 +151,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def serve(model: Predictor, options: argparse.Namespace) -> None:
-    """Serve the page until interrupted or terminated, then delete the files of its visitors.
-
-    Args:
-        model: predicts.
-        options: of the command line, after `check`.
-
-    Raises:
-        OSError: the port is taken, or there is no such address.
-    """
+    """Serve the page, with the options of the command line, until interrupted or terminated."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # a person or a service manager may send them more than once
         signal.signal(number, lambda *_: ended.set())
@@ -217,20 +179,22 @@ def serve(model: Predictor, options: argparse.Namespace) -> None:
                 ssl_verify=False,  # gradio asks its own server, whose certificate may be self-signed
                 theme=THEME,
                 css_paths=FOLDER / "page.css",
-                head=f"{viewer_head()}{upload_script(age)}<script>{(FOLDER / 'page.js').read_text('utf-8')}</script>",
+                head=scripts(),
                 max_file_size=f"{LARGEST_MEGABYTES}mb",
                 footer_links=["api", "settings"],
                 share=False,
                 mcp_server=options.mcp,
                 favicon_path=ICON,
-                app_kwargs={"routes": routes, "middleware": [Middleware(Head, root_path=options.root_path)]},
+                app_kwargs={"routes": routes, "middleware": [Middleware(own_head, root_path=options.root_path)]},
                 prevent_thread_lock=True,
             )
         except (OSError, OverflowError):
             raise OSError(f"cannot listen at {options.host}:{options.port}; is another program there?") from None
-        with keeper.at_work(interval):
-            while not ended.wait(0.2):  # with a timeout: Windows delivers Ctrl-C only in between
-                pass
+        swept = time.monotonic()
+        while not ended.wait(0.2):  # with a timeout: Windows delivers Ctrl-C only in between
+            if time.monotonic() > swept + interval:
+                keeper.sweep()
+                swept = time.monotonic()
         page.visits.ended = True
         for name in ("uvicorn.error", "asyncio"):  # they log each answer that is cut short
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)

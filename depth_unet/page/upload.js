@@ -126,6 +126,36 @@
     if (input) hand(input, place === "photo" ? [await prepared(files[0])] : files);
   }
 
+  const NO_CAMERA = {
+    NotAllowedError: "The camera is not allowed on this page: allow it in the browser, or choose a photo.",
+    NotFoundError: "This device has no camera: connect one, or choose a photo.",
+  };
+
+  // A photo from a camera, or null. The camera is on as long as its dialog is open.
+  async function fromCamera() {
+    const dialog = document.body.appendChild(document.createElement("dialog")), video = document.createElement("video");
+    let stream = null;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: 2560}, facingMode: "environment"}});
+      Object.assign(video, {srcObject: stream, muted: true, playsInline: true});
+      await video.play();
+      Object.assign(dialog, {className: "camera", ariaLabel: "Camera"});
+      dialog.innerHTML = `<form method="dialog"><button value="take">Take photo</button><button value="">Cancel</button></form>`;
+      dialog.prepend(video);
+      dialog.showModal();
+      await new Promise(done => dialog.addEventListener("close", done));
+      if (dialog.returnValue !== "take") return null;
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+      canvas.getContext("2d").drawImage(video, 0, 0);
+      const content = await new Promise(done => canvas.toBlob(done, "image/jpeg", QUALITY));
+      return new File([content], "camera.jpg", {type: "image/jpeg"});
+    } finally {
+      stream?.getTracks().forEach(track => track.stop());
+      dialog.remove();
+    }
+  }
+
   const on = (name, listener) => document.addEventListener(name, listener, true);
   on("change", async event => {
     const input = event.target;
@@ -153,6 +183,19 @@
     keep(file) {
       if (!file?.url) return sessionStorage.removeItem(KEPT);
       sessionStorage.setItem(KEPT, JSON.stringify({url: file.url, name: file.orig_name, until: Date.now() + 1000 * depthPage.keptSeconds}));
+    },
+
+    // Take a photo with a camera; what the line beside the button then says, as HTML.
+    async camera() {
+      try {
+        const photo = await fromCamera();
+        if (photo) hand(inputOf("photo"), [await prepared(photo)]);
+        return "";
+      } catch ({name}) {
+        const sentence = navigator.mediaDevices ? NO_CAMERA[name] ?? "The camera cannot be used: another program may have it."
+          : "Browsers offer the camera on pages with HTTPS only: choose a photo.";
+        return `<p class="note" role="alert">${sentence}</p>`;
+      }
     },
 
     // After a reload: the photo that this tab showed, as long as the server has it.

@@ -3,32 +3,32 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
+from pydantic import BaseModel
 
-from depth_unet.page.api import chosen, number
-from depth_unet.page.components import PICTURE_HEIGHT, PRIVATE
-from depth_unet.page.look import COLOUR_MAPS
-from depth_unet.page.notices import note, refusals
+from depth_unet.page.look import COLOUR_MAPS, PICTURE_HEIGHT, PRIVATE
+from depth_unet.page.refusals import between, note, received, refusals
 from depth_unet.page.visits import Visits
 from depth_unet.video import VideoReport, depth_video
 
 MOST_FRAMES = 450  # of a clip: half a minute
-COMPARED = """${value ? `<div class="clips">
-<video src="${value[0].url}" loop playsinline muted aria-label="The clip"></video>
-<video src="${value[1].url}" loop playsinline muted aria-label="The depth of the clip"></video>
-</div><div class="between"><button type="button">Play</button>
-<label>Photo <input type="range" min="0" max="100" value="50" aria-label="From photo to depth"> Depth</label></div>`
-: ""}"""
+
+
+class Options(BaseModel):
+    """How a clip is coloured."""
+
+    strength: between(0, 0.95)
+    cmap: Literal[*COLOUR_MAPS]
 
 
 def video_view(visits: Visits) -> None:
     """Build the tab."""
     with gr.Row():
         clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=PICTURE_HEIGHT, elem_id="clip")
-        script = Path(__file__).with_name("video.js").read_text("utf-8")
-        compared = gr.HTML(None, html_template=COMPARED, js_on_load=script, label="Depth", min_height=200)
+        template, script = (Path(__file__).with_name(name).read_text("utf-8") for name in ("clips.html", "video.js"))
+        compared = gr.HTML(None, html_template=template, js_on_load=script, label="Depth", min_height=200)
     with gr.Row():
         strength = gr.Slider(0, 0.95, 0.8, step=0.05, label="Smoothing against flicker")
         cmap = gr.Dropdown(COLOUR_MAPS, value=COLOUR_MAPS[0], label="Colours of the clip")
@@ -42,11 +42,10 @@ def video_view(visits: Visits) -> None:
         with refusals():
             if not clip:
                 raise ValueError("choose a clip first")
-            strength, cmap = number(strength, "the smoothing", 0, 0.95), chosen(cmap, "the colours", COLOUR_MAPS)
-            source = visits.received(clip)
-            target = visits.new_file(f"{source.stem}_depth.mp4")
+            options, source = dict(Options(strength=strength, cmap=cmap)), received(clip)
+            target = visits.new_folder() / f"{source.stem}_depth.mp4"
             yield {compared: None, result: gr.DownloadButton(value=None, interactive=False), about: video_note(None)}
-            for step in depth_video(visits.predict, source, target, strength=strength, cmap=cmap, most=MOST_FRAMES):
+            for step in depth_video(visits.predict, source, target, most=MOST_FRAMES, **options):
                 if isinstance(step, VideoReport):
                     clips = [gr.FileData(path=str(path)).model_dump() for path in (source, target)]
                     offered = gr.DownloadButton(value=target, interactive=True)

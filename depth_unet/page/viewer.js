@@ -37,9 +37,9 @@ window.DepthViewer = (() => {
     relief_mm: ["Height, mm", 20, 0.1, 500],
     base_mm: ["Base, mm", 2, 0.1, 100],
     frame_mm: ["Frame, mm", 0, 0, 100],
-    smoothing_mm: ["Smoothing, mm", 0.5, 0, 10],
     near: ["Near cut, m", "", 0, 10000],
     far: ["Far cut, m", "", 0, 10000],
+    smoothing_mm: ["Smoothing, mm", 0.5, 0, 10],
   };
   const FILES = {
     picture: ["Picture", "As seen here, with marks and scale (PNG)"],
@@ -140,8 +140,8 @@ window.DepthViewer = (() => {
         </div>
         <div role="tabpanel" data-panel="print">
           <div class="dv-fields">${Object.entries(PRINT).map(([name, [label, value, least, most]]) =>
-            `<label>${label}<input type="number" data-print="${name}" value="${value}" min="${least}" max="${most}" step="any"></label>`).join("")}</div>
-          <label class="dv-check"><input type="checkbox" data-print="invert"> Invert: far is high</label>
+            `<label>${label}<input type="number" data-print="${name}" value="${value}" min="${least}" max="${most}" step="any"></label>`).join("")}
+            <label class="dv-check"><input type="checkbox" data-print="invert"> Invert: far is high</label></div>
           <p class="dv-error" data-part="print-error" role="alert" hidden></p>
           <p class="dv-note" data-part="size"></p>
           <div class="dv-row" data-part="printers"></div>
@@ -168,6 +168,7 @@ window.DepthViewer = (() => {
     #chosen = null;
     #pointers = new Map();
     #dragged = null;
+    #clicked = null; // the last click, so that a double click is one
     #waiting = new Set(); // what the next frame draws
     #space = null;
 
@@ -405,6 +406,7 @@ window.DepthViewer = (() => {
         context.restore();
         stroke(new Path2D(`M${middle[0] - 9},${middle[1]}h18M${middle[0]},${middle[1] - 9}v18`), 1.5);
       }
+      if (this.#measurements.some(({points}) => points.includes(pointed))) return; // just made: its own label stays readable
       const {value, doubt} = scene.measured(...whole ? [making.kind, making.points] : ["point", [pointed]]);
       const below = y > 60 && !magnified ? [0, -16] : [0, 46];
       const inWhat = whole && making.kind === "area" ? "m²" : "m";
@@ -557,6 +559,7 @@ window.DepthViewer = (() => {
     #place() {
       if (!(this.#scene.metres(...this.#cross) > 0)) return void (this.parts.status.textContent = "No depth here.");
       if (this.#tab !== "measure") this.#open("measure");
+      if (String(this.#pending.at(-1)) === String(this.#cross)) return void (this.parts.status.textContent = "Choose another point.");
       this.#pending.push(this.#cross);
       const kind = this.#tool, {title, count} = TOOLS[kind];
       if (this.#pending.length < count) {
@@ -654,18 +657,24 @@ window.DepthViewer = (() => {
 
     #listenToFrame(frame) {
       const end = event => {
-        const start = this.#pointers.get(event.pointerId);
+        const start = this.#pointers.get(event.pointerId), place = [event.clientX, event.clientY];
         this.#pointers.delete(event.pointerId);
-        const still = start && Math.hypot(event.clientX - start.x, event.clientY - start.y) < 6;
+        const near = (other, most) => Math.hypot(...add(place, other.place, -1)) < most;
+        const again = this.#clicked && event.timeStamp - this.#clicked.time < 400 && near(this.#clicked, 24);
+        const still = start && !start.gesture && near(start, 6) && event.type === "pointerup";
         if (this.#dragged) this.#change(this.#measurements);
-        else if (start && still && event.type === "pointerup") this.#place();
+        else if (still && !again) this.#place();
+        if (still) this.#clicked = {place, time: event.timeStamp};
         this.#dragged = null;
         this.#draw("drawMarks");
       };
       frame.addEventListener("pointerdown", event => {
         if (event.button) return;
         frame.setPointerCapture(event.pointerId);
-        this.#pointers.set(event.pointerId, {x: event.clientX, y: event.clientY, touch: event.pointerType !== "mouse"});
+        const gesture = this.#pointers.size > 0; // of more than one finger: it zooms the page, and sets no point
+        for (const other of this.#pointers.values()) other.gesture = true;
+        this.#pointers.set(event.pointerId, {place: [event.clientX, event.clientY], touch: event.pointerType !== "mouse", gesture});
+        if (gesture) return;
         const place = this.#cross = this.#pixel(event);
         const size = this.#scene.width / frame.clientWidth * (event.pointerType === "mouse" ? 9 : 22);
         for (const {points, id} of this.#pending.length ? [] : this.#measurements)
@@ -675,7 +684,7 @@ window.DepthViewer = (() => {
         this.#draw("drawMarks");
       });
       frame.addEventListener("pointermove", event => {
-        if (!this.#scene) return;
+        if (!this.#scene || this.#pointers.size > 1) return;
         this.#cross = this.#pixel(event);
         if (this.#dragged && this.#scene.metres(...this.#cross) > 0) {
           this.#dragged.points[this.#dragged.index] = this.#cross;
@@ -755,7 +764,8 @@ window.DepthViewer = (() => {
 
     // {name, blob} of one file, made here or elsewhere.
     async #file(kind) {
-      const scene = this.#scene, stem = this.#stem;
+      const scene = this.#scene, stem = this.#stem, printed = (kind === "stl" || kind === "3mf") && this.#printed();
+      if (printed === null) throw Error("Correct the values of the print first.");
       if (this.kinds.includes(kind)) {
         const {name, url, blob, note} = await this.download(kind, this.state());
         return {name, note, blob: blob ?? await (await fetch(url, {cache: "no-store"})).blob()};
@@ -763,11 +773,7 @@ window.DepthViewer = (() => {
       if (kind === "csv") return {name: `${stem}_measurements.csv`, blob: new Blob(["\ufeff", this.#table()], {type: "text/csv"})};
       if (kind === "png") return {name: `${stem}_depth.png`, blob: await png16(scene.shrunk(Infinity))};
       if (kind === "npy") return {name: `${stem}_depth.npy`, blob: npy(scene.shrunk(Infinity))};
-      if (kind === "stl") {
-        const options = this.#printed();
-        if (!options) throw Error("Correct the values of the print first.");
-        return {name: `${stem}.stl`, blob: stl(scene.relief(options))};
-      }
+      if (kind === "stl") return {name: `${stem}.stl`, blob: stl(scene.relief(printed))};
       return {name: `${stem}_picture.png`, blob: await this.#picture()};
     }
 

@@ -1,55 +1,30 @@
 """The viewer on the page: what the browser gets of a depth map, and the files that it asks for."""
 
 import math
+import reprlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import gradio as gr
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel
 
 from depth_unet.camera import Camera
 from depth_unet.files import MILLIMETRES_MAX, encode_png, png_step, write_atomically
-from depth_unet.page.api import SURFACE_LONGEST, chosen, number, optional
+from depth_unet.page.api import SURFACE_LONGEST
 from depth_unet.page.look import COLOUR_MAPS, SHOWN_LONGEST
+from depth_unet.page.refusals import Degrees, between
 from depth_unet.page.visits import Record
 from depth_unet.prediction import Prediction
 from depth_unet.predictor import Predictor
 
-FOLDER = Path(__file__).parent
-SCRIPTS, STYLE = ("scene.js", "viewer.js"), "viewer.css"
 KINDS = ("png", "npy", "glb", "ply", "stl", "3mf")  # of files that the server writes; the browser writes the others
 # Uncertainties in a byte, 1 to 255: LEAST * RATIO ** (byte - 1), from .001 to 2; 0 is none.
 LEAST, RATIO = 1e-3, 2000 ** (1 / 254)
-MOST_METRES, MOST_SCALE = 1e6, 1e4
-RELIEF = {  # options in millimetres, with the least and the most that makes sense
-    "size_mm": (10, 1000),
-    "relief_mm": (0.1, 500),
-    "base_mm": (0.1, 100),
-    "frame_mm": (0, 100),
-    "smoothing_mm": (0, 10),
-}
 UNLIKELY = 0.05  # part of the pixels at the ends of the model's range: more are not in photos like its training
-
-
-def viewer_head() -> str:
-    """Scripts and style of the viewer, for the head of a page."""
-    scripts = "".join(f"<script>{(FOLDER / name).read_text('utf-8')}</script>" for name in SCRIPTS)
-    return f"<style>{(FOLDER / STYLE).read_text('utf-8')}</style>{scripts}"
-
-
-def viewer_component(value: dict[str, Any] | None) -> gr.HTML:
-    """The component that shows `shown`; its event `take` asks for a file, see `take_away`."""
-    return gr.HTML(
-        value,
-        html_template="<div></div>",
-        js_on_load="depthPage.view(element, props, watch, data => trigger('take', data))",
-        apply_default_css=False,
-        label="Depth",
-        elem_id="viewer",
-    )
 
 
 def pack(prediction: Prediction) -> np.ndarray:
@@ -77,43 +52,26 @@ def unpack(packed: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray | No
     return depth, doubt
 
 
-def shown(record: Record, whole: Prediction, note: str | None) -> dict[str, Any]:
-    """What the browser's viewer shows: see `show` in viewer.js.
-
-    Args:
-        record: of the visitor; the depth is written into its folder.
-        whole: what was predicted.
-        note: a warning about the result, or None.
-    """
+def shown(folder: Path, whole: Prediction, note: str | None) -> dict[str, Any]:
+    """What page.js shows in the viewer: a prediction, its photo.jpg in a folder, and a warning or None."""
     prediction = whole.shrink(SHOWN_LONGEST)
     png = encode_png(pack(prediction), prediction.about())
-    write_atomically(record.path("view.png"), lambda file: file.writelines(png))
-    uncertain = prediction.uncertainty is not None
+    write_atomically(folder / "view.png", lambda file: file.writelines(png))
     return {
-        "photo": handed(record.path("photo.jpg")),
-        "depth": handed(record.path("view.png")),
+        "photo": handed(folder / "photo.jpg"),
+        "depth": handed(folder / "view.png"),
         "step": png_step(prediction.depth),
-        "least": LEAST if uncertain else 0,
+        "least": 0 if prediction.uncertainty is None else LEAST,
         "ratio": RATIO,
-        "photoError": prediction.photo_error,
-        "pixelError": prediction.pixel_error,
-        "width": prediction.camera.width,
-        "height": prediction.camera.height,
         "photoSize": {"width": whole.camera.width, "height": whole.camera.height},
-        "camera": {name: getattr(prediction.camera, name) for name in ("fx", "fy", "cx", "cy")},
-        "cameraFrom": prediction.camera_from,
-        "metresFollowLens": prediction.metres_follow_lens,
-        "name": prediction.name,
-        "model": prediction.model,
-        "revision": prediction.revision,
-        "licence": prediction.licence,
+        "about": prediction.about(),
         "note": note,
     }
 
 
-def handed(path: str) -> dict[str, Any]:
+def handed(path: Path) -> dict[str, Any]:
     """A file as gradio hands it to the browser."""
-    return gr.FileData(path=path, orig_name=Path(path).name).model_dump()
+    return gr.FileData(path=str(path), orig_name=path.name).model_dump()
 
 
 def purpose(model: Predictor) -> str:
@@ -131,65 +89,52 @@ def doubt_of(prediction: Prediction, model: Predictor) -> str | None:
     The reason is a mean uncertainty that photos like those of the training do not have (close-ups and drawings have
     it), or a number of pixels at the ends of the model's range, which has no room for their true depth (outdoors).
     """
-    if model.config is None:
+    config, doubt = model.config, prediction.mean_uncertainty() or 0
+    if config is None:
         return None
-    doubt, limit = prediction.mean_uncertainty(), model.config.doubtful
-    if limit and doubt is not None and doubt > limit:
-        return (
-            "Doubtful: the predicted uncertainty is higher than for photos like those of the training. "
-            "The metres may be far off."
-        )
+    if 0 < config.doubtful < doubt:
+        reason = "the predicted uncertainty is higher than for photos like those of the training. The"
+        return f"Doubtful: {reason} metres may be far off."
     ratio = 1.0
     if prediction.metres_follow_lens:
         rows, columns = model.network_size(*prediction.depth.shape)
-        ratio = prediction.camera.resize(columns, rows).focal_px / model.config.canonical_focal_px
+        ratio = prediction.camera.resize(columns, rows).focal_px / config.canonical_focal_px
     depth = prediction.depth / ratio
-    part = np.mean((depth < model.config.min_depth * 1.02) | (depth > model.config.max_depth / 1.02))
-    if part <= UNLIKELY:
-        return None
-    return (
-        f"Doubtful: {part:.0%} of the pixels are at the ends of what this model can predict. "
-        "The photo is unlike those that it was trained on, and the metres may be far off."
-    )
+    part = np.mean((depth < config.min_depth * 1.02) | (depth > config.max_depth / 1.02))
+    reason = f"{part:.0%} of the pixels are at the ends of what this model can predict. The photo is unlike those"
+    return f"Doubtful: {reason} that it was trained on, and the metres may be far off." if part > UNLIKELY else None
 
 
-class Look(NamedTuple):
-    """What is on a visitor's screen: the colours, the lens, the calibration and the relief."""
+class Relief(BaseModel):
+    """The relief that is printed: millimetres, and the metres where it is cut."""
 
-    cmap: str
-    near: float
-    far: float
-    blend: float
-    fov_deg: float | None
-    calibration: float
-    relief: dict[str, Any]
+    size_mm: between(10, 1000)
+    relief_mm: between(0.1, 500)
+    base_mm: between(0.1, 100)
+    frame_mm: between(0, 100)
+    smoothing_mm: between(0, 10)
+    near: between(0, 1e6) | None = None
+    far: between(0, 1e6) | None = None
+    invert: bool = False
 
-    @classmethod
-    def of(cls, state: Any) -> "Look":
-        """Read what viewer.js or a stranger sends as `state()`.
 
-        Raises:
-            ValueError: a value is missing or makes no sense.
-        """
-        state = state if isinstance(state, dict) else {}
-        sent = state.get("print") if isinstance(state.get("print"), dict) else {}
-        relief = {name: number(sent.get(name), name, *limits) for name, limits in RELIEF.items()}
-        relief |= {side: optional(sent.get(side), side, 0, MOST_METRES) for side in ("near", "far")}
-        return cls(
-            chosen(state.get("cmap"), "the colours", COLOUR_MAPS),
-            number(state.get("near"), "near", -MOST_METRES, MOST_METRES),
-            number(state.get("far"), "far", -MOST_METRES, MOST_METRES),
-            number(state.get("blend"), "blend", 0, 1),
-            optional(state.get("fov"), "the field of view", 1, 179),
-            number(state.get("calibration"), "calibration", 1 / MOST_SCALE, MOST_SCALE),
-            {**relief, "invert": sent.get("invert") is True},
-        )
+class Look(BaseModel):
+    """What is on a visitor's screen, as viewer.js sends its state."""
+
+    cmap: Literal[*COLOUR_MAPS]
+    near: between(-1e6, 1e6)
+    far: between(-1e6, 1e6)
+    blend: between(0, 1)
+    fov: Degrees | None = None
+    calibration: between(1e-4, 1e4)
+    edges: bool = True
+    print: Any = None
 
     def seen(self, prediction: Prediction) -> Prediction:
         """A prediction with this lens and calibration."""
-        if self.fov_deg is not None:
+        if self.fov is not None:
             height, width = prediction.depth.shape
-            prediction = prediction.with_camera(Camera.from_fov(width, height, self.fov_deg))
+            prediction = prediction.with_camera(Camera.from_fov(width, height, self.fov))
         depth = (prediction.depth * np.float32(self.calibration)).astype(np.float32)
         return replace(prediction, depth=depth, calibration=prediction.calibration * self.calibration)
 
@@ -200,23 +145,17 @@ class Look(NamedTuple):
 
 
 def take_away(record: Record, kind: Any, state: Any) -> dict[str, Any]:
-    """Write one file of what is on the visitor's screen, and hand it to the browser.
-
-    Args:
-        record: of the visitor.
-        kind: of `KINDS`.
-        state: of the viewer, as `Look.of` reads it.
-
-    Raises:
-        ValueError: the kind or the state makes no sense, or the file cannot hold such a map.
-    """
-    kind, look = chosen(kind, "kind", KINDS), Look.of(state)
-    prediction = look.seen(record.prediction)
-    # A folder of its own: the record of the first result is everybody's.
-    place = Path(tempfile.mkdtemp(dir=record.folder))
-    path = place / f"{record.stem}{'_depth' if kind in ('png', 'npy') else ''}.{kind}"
-    options: dict[str, Any] = look.relief if kind in ("stl", "3mf") else {}
-    if kind in ("glb", "ply"):
-        options = {"image": look.picture(prediction, record.photo), "longest": SURFACE_LONGEST}
-    prediction.save(path, **options, warn=False)
-    return {"file": handed(str(path)), "note": prediction.lost(path.suffix)}
+    """Write one file of `KINDS` of what is on a visitor's screen, a `Look`, and hand it to the browser."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {reprlib.repr(kind)}")
+    look = Look.model_validate(state)
+    prediction, options = look.seen(record.prediction), {}
+    if kind in ("stl", "3mf"):
+        options = dict(Relief.model_validate(look.print))
+    elif kind in ("glb", "ply"):
+        picture = look.picture(prediction, record.photo)
+        options = {"image": picture, "longest": SURFACE_LONGEST, "remove_edges": look.edges}
+    name = f"{Path(prediction.name or 'photo').stem}{'_depth' if kind in ('png', 'npy') else ''}.{kind}"
+    # In a folder of its own: the record of the first result is everybody's.
+    path = prediction.save(Path(tempfile.mkdtemp(dir=record.folder), name), **options, warn=False)
+    return {"file": handed(path), "note": prediction.lost(path.suffix)}

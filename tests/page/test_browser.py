@@ -98,6 +98,17 @@ def test_files_of_what_is_on_the_screen(
     assert plate.is_watertight and plate.extents[0] == pytest.approx(60)
 
 
+def test_a_removed_photo_gives_way_to_the_first_result(
+    page: "playwright.Page", server: tuple[str, DepthUNet], photo: Path, tmp_path: Path
+):
+    opened(page, photo)
+    page.get_by_role("button", name="Remove photo").click()
+    expect(page.locator(".dv-about")).to_contain_text("Living room")
+    file = saved(page, "Depth, metres", tmp_path)
+    assert file.name == "living_room_depth.npy"
+    np.testing.assert_allclose(np.load(file), server[1].predict(EXAMPLES / "living_room.jpg").depth, atol=0.002)
+
+
 def test_a_refused_file_leaves_the_picture(page: "playwright.Page", photo: Path, tmp_path: Path):
     opened(page, photo)
     broken = tmp_path / "broken.jpg"

@@ -18,6 +18,7 @@ from PIL import Image
 from test_page import PATIENCE, running_app
 
 from depth_unet import DepthUNetConfig
+from depth_unet.page.refusals import GONE
 
 RIGHT = {
     "predict": [None, "npy", None],
@@ -386,3 +387,9 @@ def test_the_last_values_may_be_left_out(endpoint: str, rest: list, asked: Asked
 
 def test_values_without_a_default_may_not(asked: Asked, uploaded: dict[str, Any]):
     assert asked.answer("measure", [uploaded])[0] == "error"
+
+
+def test_a_photo_that_was_deleted_is_asked_for_again(asked: Asked, photo: Path):
+    sent = asked.upload(photo.read_bytes(), "gone.jpg")
+    Path(sent["path"]).unlink()
+    assert asked.answer("predict", [sent]) == ("error", GONE)

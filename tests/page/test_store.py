@@ -128,14 +128,3 @@ def test_the_oldest_are_deleted_where_they_take_too_much_space(tmp_path: Path):
     assert [path.exists() for path in paths] == [False] * 3 + [True] * 3
     keeper.sweep()
     assert paths[3].exists()
-
-
-def test_it_works_in_a_thread(tmp_path: Path):
-    keeper = Keeper(tmp_path, 0.2, 1e9)
-    (path,) = filled(tmp_path, 1)
-    with keeper.at_work(0.05):
-        for _ in range(200):
-            if not path.exists():
-                break
-            time.sleep(0.05)
-    assert not path.exists()

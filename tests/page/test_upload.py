@@ -14,7 +14,7 @@ from PIL import Image
 from test_page import EXAMPLES
 
 from depth_unet import Camera, DepthUNet
-from depth_unet.page.upload import SENT_LONGEST
+from depth_unet.page.look import SENT_LONGEST
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
@@ -212,3 +212,65 @@ def test_another_tab_knows_nothing_of_the_photo(page: "playwright.Page", server:
     other.goto(server[0])
     other.locator(FILE).wait_for(state="attached")
     assert other.evaluate("sessionStorage.getItem('photo')") is None
+
+
+def camera(page: "playwright.Page") -> None:
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.get_by_role("button", name="Use camera").click()
+
+
+STREAMS = """() => {
+    window.streams = [];
+    const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async wanted => {
+        if (window.refusal) throw new DOMException("no", window.refusal);
+        const stream = await ask(wanted);
+        streams.push(stream);
+        return stream;
+    };
+}"""
+OFF = "streams.length && streams.every(stream => stream.getTracks().every(track => track.readyState === 'ended'))"
+
+
+def test_a_photo_from_the_camera(page: "playwright.Page"):
+    page.evaluate(STREAMS)
+    camera(page)
+    dialog = page.get_by_role("dialog", name="Camera")
+    expect(dialog.locator("video")).to_be_visible()
+    assert not page.evaluate(OFF)
+    name, content = sent(page, lambda: dialog.get_by_role("button", name="Take photo").click())
+    with Image.open(io.BytesIO(content)) as image:
+        assert name == "camera.jpg" and image.format == "JPEG" and min(image.size) >= 480
+        assert np.asarray(image).std() > 20, "an empty picture"
+    expect(page.locator(".dv-about")).to_contain_text("camera.jpg")
+    expect(dialog).to_have_count(0)
+    assert page.evaluate(OFF)
+
+
+@pytest.mark.parametrize("close", ["Cancel", "Escape"])
+def test_a_closed_camera_is_off_and_changes_nothing(close: str, page: "playwright.Page"):
+    page.evaluate(STREAMS)
+    expect(page.locator(".dv-about")).to_contain_text("model")
+    shown = page.locator(".dv-about").inner_text()
+    camera(page)
+    dialog = page.get_by_role("dialog", name="Camera")
+    expect(dialog).to_be_visible()
+    if close == "Cancel":
+        dialog.get_by_role("button", name="Cancel").click()
+    else:
+        page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert page.evaluate(OFF) and page.locator(".dv-about").inner_text() == shown
+
+
+def test_without_a_camera_one_sentence_says_why(page: "playwright.Page"):
+    page.evaluate(STREAMS)
+    reasons = {"NotAllowedError": "allow it", "NotFoundError": "has no camera", "NotReadableError": "another program"}
+    for name, reason in reasons.items():
+        page.evaluate("name => { window.refusal = name }", name)
+        camera(page)
+        expect(page.locator("#notice [role=alert]")).to_contain_text(reason)
+    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    camera(page)
+    expect(page.locator("#notice [role=alert]")).to_contain_text("HTTPS")
+    assert page.locator("dialog").count() == 0 and page.locator(".dv-frame").is_visible()

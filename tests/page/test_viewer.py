@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
@@ -13,12 +12,13 @@ import trimesh
 from PIL import Image
 from scenes import render
 
+import depth_unet.page
 from depth_unet import DEFAULT_MODEL, Camera, DepthUNet, DepthUNetConfig, Prediction
 from depth_unet.files import encode_png, png_step, sha256_of
 from depth_unet.page.arrival import ARRIVAL, STORED, arrival_of
 from depth_unet.page.look import COLOUR_MAPS
+from depth_unet.page.refusals import sentence_of
 from depth_unet.page.viewer import (
-    FOLDER,
     LEAST,
     RATIO,
     doubt_of,
@@ -38,6 +38,7 @@ STATE = {
     "blend": 0.5,
     "fov": None,
     "calibration": 1.0,
+    "edges": True,
     "print": {"size_mm": 80, "relief_mm": 10, "base_mm": 3, "frame_mm": 0, "smoothing_mm": 0.5},
 }
 
@@ -47,9 +48,19 @@ def of_room(**more: Any) -> Prediction:
 
 
 @pytest.fixture
-def record(tiny_model: DepthUNet, tmp_path: Path) -> Record:
-    visits = Visits(tiny_model, SimpleNamespace(GRADIO_CACHE=str(tmp_path)))
-    return visits.keep(of_room(), Image.fromarray(render(CAMERA)[0]), None)
+def visits(tiny_model: DepthUNet, tmp_path: Path) -> Visits:
+    return Visits(tiny_model, tmp_path)
+
+
+@pytest.fixture
+def room_photo(tmp_path: Path) -> Path:
+    Image.fromarray(render(CAMERA)[0]).save(tmp_path / "room.png")
+    return tmp_path / "room.png"
+
+
+@pytest.fixture
+def record(visits: Visits, room_photo: Path) -> Record:
+    return visits.keep(of_room(), room_photo, None)
 
 
 @pytest.mark.parametrize("farthest", [0.3, 12.0, 65.0, 66.0, 900.0])
@@ -76,14 +87,20 @@ def test_uncertainty_survives_the_way_to_the_browser():
 
 
 def test_the_browser_gets_what_it_shows(record: Record):
-    value = shown(record, of_room(), "a warning")
+    value = shown(record.folder, of_room(), "a warning")
     assert json.loads(json.dumps(value)) == value
     with Image.open(value["depth"]["path"]) as image:
         depth = unpack(np.asarray(image), value["step"])[0]
     np.testing.assert_allclose(depth, record.prediction.depth, atol=0.0006)
-    assert (value["width"], value["height"], value["name"]) == (160, 120, "my room.jpg")
-    assert value["camera"] == {"fx": CAMERA.fx, "fy": CAMERA.fy, "cx": CAMERA.cx, "cy": CAMERA.cy}
+    assert value["about"] == of_room().about()
     assert value["photoSize"] == {"width": 160, "height": 120} and value["note"] == "a warning" and value["least"] == 0
+
+
+def test_the_last_two_records_of_a_visitor_stay(visits: Visits, room_photo: Path):
+    records: list[Record] = []
+    for _ in range(4):
+        records.append(visits.keep(of_room(), room_photo, records[-1] if records else None))
+    assert [record.folder.is_dir() for record in records] == [False, False, True, True]
 
 
 def test_numbers_taken_away_have_the_lens_and_the_calibration_of_the_screen(record: Record):
@@ -106,6 +123,20 @@ def test_a_surface_has_the_colours_of_the_screen(record: Record):
         assert np.abs(seen - wanted).mean() < 3
 
 
+@pytest.mark.parametrize("kind", ["glb", "ply"])
+def test_edges_are_removed_where_they_are_on_the_screen(kind: str, visits: Visits, room_photo: Path):
+    room = of_room()
+    room.depth[60, 80] /= 3  # between two surfaces
+    record = visits.keep(room, room_photo, None)
+
+    def size(edges: bool) -> int:
+        made = trimesh.load(take_away(record, kind, {**STATE, "edges": edges})["file"]["path"])
+        return len(made.to_geometry().faces if kind == "glb" else made.vertices)
+
+    assert size(False) == (2 * 159 * 119 if kind == "glb" else 160 * 120)
+    assert 0.9 * size(False) < size(True) < size(False)
+
+
 def test_a_relief_has_the_size_of_the_screen(record: Record):
     plate = trimesh.load(take_away(record, "stl", STATE)["file"]["path"])
     assert plate.is_watertight
@@ -119,23 +150,25 @@ def test_what_a_png_cannot_hold_is_said(tiny_model: DepthUNet, record: Record):
 
 WRONG = [
     ("exe", STATE, "kind"),
-    ("npy", None, "number"),
+    ("npy", None, "dictionary"),
     ("npy", {**STATE, "calibration": 0}, "calibration"),
     ("npy", {**STATE, "calibration": float("nan")}, "calibration"),
-    ("npy", {**STATE, "fov": 180}, "field of view"),
-    ("npy", {**STATE, "cmap": "../etc"}, "colours"),
+    ("npy", {**STATE, "fov": 180}, "fov must be a number from 1 to 179, not 180"),
+    ("npy", {**STATE, "cmap": "../etc"}, "cmap must be 'viridis'"),
     ("glb", {**STATE, "blend": 2}, "blend"),
     ("stl", {**STATE, "print": {**STATE["print"], "size_mm": "wide"}}, "size_mm"),
     ("stl", {**STATE, "print": {**STATE["print"], "frame_mm": 30}}, "frame_mm"),
-    ("stl", {**STATE, "print": None}, "size_mm"),
+    ("stl", {**STATE, "print": None}, "dictionary"),
+    ("stl", {**STATE, "print": {}}, "size_mm"),
     ("stl", {**STATE, "print": {**STATE["print"], "near": 3, "far": 2}}, "near"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "state", "what"), WRONG)
 def test_a_state_that_makes_no_sense_is_refused(kind: str, state: Any, what: str, record: Record):
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(ValueError) as refused:
         take_away(record, kind, state)
+    assert what in sentence_of(refused.value)
 
 
 def test_a_photo_unlike_the_training_is_doubted(tiny_model: DepthUNet):
@@ -190,7 +223,8 @@ def test_every_example_has_a_caption():
 
 
 def test_the_colours_in_the_browser_are_those_of_the_library():
-    listed = re.findall(r'^    (\w+): "([0-9a-f]+)",$', (FOLDER / "viewer.js").read_text("utf-8"), re.MULTILINE)
+    script = Path(depth_unet.page.__file__).with_name("viewer.js").read_text("utf-8")
+    listed = re.findall(r'^    (\w+): "([0-9a-f]+)",$', script, re.MULTILINE)
     assert [name for name, _ in listed] == COLOUR_MAPS
     for name, stops in listed:
         rgb = np.array(list(bytes.fromhex(stops))).reshape(-1, 3)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,11 +29,13 @@ if CHROMIUM is None:
 
 FOLDER = Path(__file__).parents[2] / "depth_unet" / "page"
 PATIENCE = 60_000  # milliseconds; a busy machine draws slowly
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 CAMERA = Camera.from_fov(320, 240, 65)
 PHOTO, DEPTH = render(CAMERA)
 ROOM = Prediction(DEPTH, CAMERA, name="my room.jpg")
 SCRIPTS = "".join(f"<script>{(FOLDER / name).read_text('utf-8')}</script>" for name in ("scene.js", "viewer.js"))
 BLANK = f"""<!doctype html><html lang="en"><head><title>Depth</title>{SCRIPTS}
+    <meta name="viewport" content="width=device-width">
     <style>{(FOLDER / "viewer.css").read_text("utf-8")}
     :root {{ color-scheme: light dark }} body {{ background: light-dark(white, #0b1220) }}</style></head>
     <body><main><h1 style="color: light-dark(black, white)">Depth</h1><div id="place"></div></main></body></html>"""
@@ -213,6 +216,11 @@ def test_a_line(page: "playwright.Page"):
     assert made["value"] == pytest.approx(expected, abs=0.002) and made["doubt"] is None
     playwright.expect(page.locator(".dv-list output")).to_have_text(f"{expected:.2f} m")
     assert page.locator("[data-part=profile]").is_visible() and pixels(page, "curve").any()
+    part = np.arange(200) / 199
+    along = DEPTH[np.floor(200.5 - 140 * part).astype(int), np.floor(60.5 + 190 * part).astype(int)]
+    stated = page.locator("[data-part=curve]").get_attribute("aria-label").removeprefix("Depth along Line 1, from ")
+    ends = [float(end.removesuffix(" m")) for end in stated.split(" to ")]
+    assert ends == pytest.approx([along.min(), along.max()], abs=0.006)
 
     page.mouse.move(*place(page, 250, 60))  # drag to correct
     page.mouse.down()
@@ -227,11 +235,12 @@ def test_a_line(page: "playwright.Page"):
     assert state(page)["measurements"] == []
 
 
-def test_two_quick_clicks_are_two_points(page: "playwright.Page"):
+def test_a_double_click_is_one_point(page: "playwright.Page"):
     page.mouse.dblclick(*place(page, 60, 200))
     page.mouse.dblclick(*place(page, 250, 60))
-    for made in state(page)["measurements"]:
-        assert made["value"] == pytest.approx(ROOM.length([tuple(point) for point in made["points"]]), abs=0.002)
+    (made,) = state(page)["measurements"]
+    assert made["points"] == [[60, 200], [250, 60]]
+    assert made["value"] == pytest.approx(ROOM.distance_between((60, 200), (250, 60)), abs=0.002)
 
 
 @pytest.mark.parametrize("tool", ["Point", "Height", "Area"])
@@ -284,6 +293,15 @@ def test_calibrate_with_a_known_length(page: "playwright.Page"):
     assert state(page)["calibration"] == 1 and state(page)["far"] == pytest.approx(far)
 
 
+def test_chosen_colours_follow_a_calibration(page: "playwright.Page"):
+    page.get_by_role("slider", name="Near").fill("300")
+    near = state(page)["near"]
+    click(page, (60, 200), (250, 60))
+    page.get_by_label("True length, m").fill(str(2 * state(page)["measurements"][0]["value"]))
+    page.keyboard.press("Enter")
+    assert state(page)["near"] == pytest.approx(2 * near)
+
+
 @pytest.mark.parametrize("follows", [True, False])
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_another_lens(follows: bool, calibrated: bool, page: "playwright.Page"):
@@ -330,6 +348,28 @@ def test_as_many_digits_as_the_uncertainty_allows(page: "playwright.Page"):
     assert state(page)["measurements"][0]["doubt"] == pytest.approx(calibrated, rel=0.001)
 
 
+def test_an_area_is_twice_as_doubtful_as_a_length(page: "playwright.Page"):
+    prediction = Prediction(DEPTH, CAMERA, uncertainty=np.full_like(DEPTH, 0.2), photo_error=0.05, pixel_error=0.0)
+    show(page, prediction)
+    click(page, (60, 200), (250, 60))
+    page.get_by_role("radio", name="Area").check(force=True)
+    click(page, (100, 80), (140, 80), (140, 110), (100, 110))
+    line, area = state(page)["measurements"]
+    assert line["doubt"] == pytest.approx(0.05 * line["value"], rel=1e-6)
+    assert area["doubt"] == pytest.approx(0.1 * area["value"], rel=1e-6)
+
+
+def test_measurements_are_written_in_pixels_of_the_photo(page: "playwright.Page", tmp_path: Path):
+    show(page, photoSize={"width": 3 * CAMERA.width, "height": 3 * CAMERA.height})
+    click(page, (60, 200), (250, 60))
+    assert saved(page, "Measurements", tmp_path).read_text("utf-8-sig").splitlines()[1].endswith('"181 601; 751 181"')
+
+
+def test_a_desktop_saves_files_though_it_could_share_them(page: "playwright.Page", tmp_path: Path):
+    page.evaluate("() => { navigator.canShare = () => true; navigator.share = async () => (window.shared = true); }")
+    assert saved(page, "Measurements", tmp_path).is_file() and not page.evaluate("window.shared")
+
+
 def test_keyboard(page: "playwright.Page"):
     page.locator(".dv-frame").focus()
     for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowLeft"):
@@ -338,6 +378,8 @@ def test_keyboard(page: "playwright.Page"):
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("status").first).to_have_text("Choose another point.")
     page.keyboard.press("Shift+ArrowDown")
     page.keyboard.press("Enter")
     (made,) = state(page)["measurements"]
@@ -361,6 +403,79 @@ def test_a_finger_drags_a_magnifier(page: "playwright.Page"):
     playwright.expect(page.locator("[data-part=distance]")).to_have_text(f"{ROOM.distance(200, 180):.2f} m")
     page.evaluate(finger, ["pointerup", *place(page, 200, 180)])
     assert state(page)["measurements"] == [] and (np.abs(pixels(page, "marks") - before).max(-1) > 30).sum() < 5000
+
+
+@pytest.fixture
+def phone(browser: "playwright.Browser") -> Iterator["playwright.Page"]:
+    """The viewer on a phone, whose browser offers a share sheet: `shared` is what it was given."""
+    context = browser.new_context(**PHONE)
+    context.set_default_timeout(PATIENCE)
+    phone = context.new_page()
+    phone.set_content(BLANK)
+    phone.evaluate("""() => {
+        window.shared = [];
+        navigator.canShare = ({files}) => files.every(file => file.size);
+        navigator.share = async ({files}) => {
+            const bytes = new Uint8Array(await files[0].arrayBuffer());
+            shared.push([files[0].name, files[0].type, [...bytes]]);
+            if (window.refusal) throw new DOMException("no", window.refusal);
+        };
+    }""")
+    errors = []
+    phone.on("pageerror", lambda error: errors.append(str(error)))
+    show(phone)
+    yield phone
+    context.close()
+    assert errors == []
+
+
+def test_a_phone_shares_files(phone: "playwright.Page", tmp_path: Path):
+    tab(phone, "Save")
+    for name in ("Measurements", "Depth, metres"):
+        phone.get_by_role("tabpanel").get_by_role("button", name=name).click()
+    phone.wait_for_function("shared.length === 2")
+    table, depth = phone.evaluate("shared")
+    assert table[:2] == ["my room_measurements.csv", "text/csv"] and depth[0] == "my room_depth.npy"
+    np.testing.assert_array_equal(np.load(io.BytesIO(bytes(depth[2]))), DEPTH)
+    # Who closes the sheet wants no file; where the sheet cannot be shown, the file is downloaded.
+    downloads = []
+    phone.on("download", lambda download: downloads.append(download.suggested_filename))
+    for refusal in ("AbortError", "NotAllowedError"):
+        phone.evaluate("name => { window.refusal = name }", refusal)
+        phone.get_by_role("tabpanel").get_by_role("button", name="Measurements").click()
+        phone.wait_for_timeout(1000)
+    assert downloads == ["my room_measurements.csv"]
+
+
+def touch(phone: "playwright.Page", kind: str, *points: tuple[float, float]) -> None:
+    """Fingers at pixels of the room, as the browser gets them from the screen."""
+    fingers = [dict(zip("xy", place(phone, *point), strict=True), id=number) for number, point in enumerate(points)]
+    phone.fingers = getattr(phone, "fingers", None) or phone.context.new_cdp_session(phone)
+    phone.instant = getattr(phone, "instant", time.time()) + 0.05  # seconds: however slow the machine is
+    sent = {"type": kind, "touchPoints": fingers, "timestamp": phone.instant}
+    phone.fingers.send("Input.dispatchTouchEvent", sent)
+
+
+def test_a_double_tap_is_one_point_and_a_pinch_is_none(phone: "playwright.Page"):
+    tab(phone, "Measure")
+    for point in ((60, 200), (60, 200), (250, 60), (250, 60)):
+        touch(phone, "touchStart", point)
+        touch(phone, "touchEnd")
+    made = state(phone)["measurements"]
+    assert [line["points"] for line in made] == [[[60, 200], [250, 60]]]
+    for spread in (0, 40):  # two fingers that rest, or move apart
+        touch(phone, "touchStart", (160, 120))
+        touch(phone, "touchStart", (160, 120), (200, 150))
+        for step in (0.25, 0.5, 0.75, 1):
+            touch(phone, "touchMove", (160 - spread * step, 120), (200 + spread * step, 150))
+        touch(phone, "touchEnd", (160 - spread, 120))
+        touch(phone, "touchEnd")
+        phone.wait_for_timeout(500)
+    assert state(phone)["measurements"] == made
+    assert phone.evaluate("visualViewport.scale") > 1
+    touch(phone, "touchStart", (300, 20))
+    touch(phone, "touchEnd")
+    assert state(phone)["measurements"] == made, "a point was left that counts as the first one of this line"
 
 
 def brightness(page: "playwright.Page") -> np.ndarray:
@@ -417,6 +532,8 @@ def test_print(page: "playwright.Page", tmp_path: Path):
     page.get_by_label("Height, mm").fill("-3")
     playwright.expect(page.get_by_text("Height must be from 0.1 to 500.")).to_be_visible()
     np.testing.assert_array_equal(pixels(page, "relief"), framed)  # what was there stays
+    page.get_by_role("tabpanel").get_by_role("button", name="STL").click()
+    playwright.expect(page.get_by_text("Correct the values of the print first.")).to_be_visible()
     page.get_by_label("Height, mm").fill("10")
     page.get_by_label("Near cut, m").fill("2")
     page.get_by_label("Far cut, m").fill("5")
@@ -428,6 +545,7 @@ def test_print(page: "playwright.Page", tmp_path: Path):
     made = trimesh.load(tmp_path / "room.stl")
     expected = relief(DEPTH, 100, 10, 2, 2, 5, 0.5, 5, True)
     assert made.is_watertight and made.volume == pytest.approx(expected.volume, rel=1e-4)
+    assert made.area == pytest.approx(expected.area, rel=1e-4), "smoothed otherwise"
     np.testing.assert_allclose(made.extents, expected.extents, rtol=1e-5)
     about = float(page.locator("[data-part=size]").inner_text().split("about ")[1].split(" MB")[0])
     assert about == pytest.approx((tmp_path / "room.stl").stat().st_size / 1e6, abs=0.06)
@@ -489,10 +607,13 @@ def test_another_photo_starts_anew(page: "playwright.Page"):
     click(page, (60, 200), (250, 60))
     page.get_by_label("True length, m").fill("3")
     page.keyboard.press("Enter")
+    tab(page, "Colours")
+    page.get_by_role("slider", name="Far").fill("500")
     show(page, Prediction(2 * DEPTH, CAMERA, name="other.jpg"), look={"cmap": "gray", "near": 1.5})
     seen = state(page)
     assert seen["measurements"] == [] and seen["calibration"] == 1 and seen["fov"] is None
     assert (seen["cmap"], seen["near"]) == ("gray", 1.5)
+    assert seen["far"] == pytest.approx(np.percentile(2 * DEPTH, 98), abs=0.003)
     page.evaluate("viewer.clear()")
     assert not page.locator(".dv-frame").is_visible() and state(page) is None
 
