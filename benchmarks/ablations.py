@@ -2,7 +2,8 @@
 
 `python -m benchmarks.ablations --data KIND:PATH ... --val-data KIND:PATH --encoders FOLDER` trains row by row into
 runs/ablations (what is there already is not trained again), writes benchmarks/results/ablations.json and fills
-benchmarks/ablations.md. `--rows NAME ...` does only some; several such commands may run side by side.
+benchmarks/ablations.md. `--rows NAME ...` does only some; several such commands may run side by side. The rows about
+data need `--also GROUP KIND:PATH ...` for the groups that they name, e.g. `--also rooms rgbd:rooms_train_0.tar`.
 """
 
 import argparse
@@ -14,12 +15,15 @@ import torch
 
 from benchmarks.training import train
 from depth_unet import DepthUNet, DepthUNetConfig, data
+from depth_unet.data import DepthData
 from depth_unet.files import write_json
 from train import evaluate
 from train.config import TrainConfig
 from train.documents import fill, markdown_table
 
 HERE = Path(__file__).parent
+ROOMS = HERE.parent / "docs" / "rendered_rooms.md"
+RESULTS = HERE / "results" / "ablations.json"
 EPOCHS, SIZE = 10, "96x128"  # ten, as in the paper
 ENCODERS = {  # the files of --encoders
     "tu-tf_efficientnet_lite2": "tf_efficientnet_lite2_timm.safetensors",
@@ -31,6 +35,7 @@ TERMS = {"ssim_weight": 1.0, "mare_weight": 1.0, "edge_weight": 1.0, "log_weight
 BASE = TERMS | {"frozen_norm": False, "depth_bins": 0}
 NOW = TrainConfig().to_dict() | DepthUNetConfig().to_dict()
 DEFAULT = {name: NOW[name] for name in BASE}
+STEPS = 83  # of an epoch in the rows about data: those of 665 photos in batches of 8
 
 
 class Row(NamedTuple):
@@ -44,6 +49,9 @@ class Row(NamedTuple):
         pretrained: begin with ImageNet weights.
         epochs: passes over the data.
         size: input, HEIGHTxWIDTH.
+        shares: how much of an epoch comes from --data ("nyu") and from the groups of --also; {} for --data alone.
+            An epoch then has at most `STEPS` steps, so that these rows see equally many pictures.
+        begin: row whose model this one begins with, instead of ImageNet weights.
     """
 
     group: str
@@ -53,6 +61,8 @@ class Row(NamedTuple):
     pretrained: bool = True
     epochs: int = EPOCHS
     size: str = SIZE
+    shares: dict[str, float] = {}
+    begin: str = ""
 
 
 def _loss(*terms: str) -> dict[str, object]:
@@ -95,6 +105,33 @@ ROWS = {
     "small": Row("input", "64x96", size="64x96"),
     "large": Row("input", "160x224", size="160x224"),
     "long": Row("schedule", "24 epochs", epochs=24),
+    "nyu": Row("data", "NYU alone", DEFAULT, epochs=12, shares={"nyu": 1}),
+    "places": Row("data", "NYU and places, 2 : 1", DEFAULT, epochs=12, shares={"nyu": 2, "places": 1}),
+    "rooms": Row("data", "NYU and rooms, 1 : 1", DEFAULT, epochs=12, shares={"nyu": 1, "rooms": 1}),
+    "all": Row(
+        "data", "NYU, rooms and places, 2 : 1 : 1", DEFAULT, epochs=12, shares={"nyu": 2, "rooms": 1, "places": 1}
+    ),
+    "rooms_alone": Row("data", "rooms alone", DEFAULT, epochs=12, shares={"rooms": 1}),
+    "close_alone": Row("data", "close rooms alone", DEFAULT, epochs=12, shares={"close": 1}),
+    # Few frames, seen as often as the other rows see theirs together.
+    "rendered": Row("data", "frames of `train.render` alone", DEFAULT, epochs=34, shares={"rendered": 1}),
+    "rooms_nyu": Row("data", "rooms alone, then NYU", DEFAULT, epochs=12, shares={"nyu": 1}, begin="rooms_alone"),
+    "rooms_rooms": Row(
+        "data",
+        "rooms alone, then NYU and rooms, 2 : 1",
+        DEFAULT,
+        epochs=12,
+        shares={"nyu": 2, "rooms": 1},
+        begin="rooms_alone",
+    ),
+    "rooms_all": Row(
+        "data",
+        "rooms alone, then NYU, rooms and places, 2 : 1 : 1",
+        DEFAULT,
+        epochs=12,
+        shares={"nyu": 2, "rooms": 1, "places": 1},
+        begin="rooms_alone",
+    ),
     "mix": Row(
         "schedule", "24 epochs, parts of other pictures pasted in, colours", {"mix": 0.5, "colour": 0.4}, epochs=24
     ),
@@ -102,7 +139,7 @@ ROWS = {
 
 
 class FlipAveraged(DepthUNet):
-    """A model that sees each photo also mirrored, and says the geometric mean: twice the time."""
+    """A model that sees each photo also mirrored, and predicts the geometric mean: twice the time."""
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """As of `DepthUNet`."""
@@ -110,13 +147,53 @@ class FlipAveraged(DepthUNet):
 
 
 def arguments(row: Row, options: argparse.Namespace) -> list[str]:
-    """The options of `python -m train` for one row."""
+    """The options of `python -m train` for one row.
+
+    Raises:
+        ValueError: it needs data or another row that is not there.
+    """
     given = ["--epochs", str(row.epochs), "--validate-every", str(row.epochs), "--input-size", row.size]
-    given += ["--encoder", row.encoder, "--val-data", options.val_data]
-    for name in options.data:
-        given += ["--data", name]
+    given += ["--val-data", options.val_data]
+    sets = _sets(row, options)
+    for names in sets.values():
+        given += [f"--data={name}" for name in names]
+    if row.shares:
+        given += ["--limit-batches", str(STEPS), "--shares"]
+        for group, names in sets.items():  # within a group by size
+            sizes = [_samples(name) for name in names]
+            given += [str(row.shares[group] * size / sum(sizes)) for size in sizes]
+    if row.begin:
+        model = options.runs / row.begin / "best"
+        if not model.is_dir():
+            raise ValueError(f"the row {row.name!r} begins with the row {row.begin!r}: do that one first")
+        return [*given, "--model", str(model), *_choices(row)]
+    given += ["--encoder", row.encoder]
     if row.pretrained:
         given += ["--encoder-weights", str(options.encoders / ENCODERS[row.encoder])]
+    return [*given, *_choices(row)]
+
+
+def _sets(row: Row, options: argparse.Namespace) -> dict[str, list[str]]:
+    given = {"nyu": options.data} | {group: names for group, *names in options.also}
+    if missing := set(row.shares) - set(given):
+        raise ValueError(f"the row {row.name!r} needs --also {missing.pop()} KIND:PATH ...")
+    return {group: given[group] for group in row.shares or ["nyu"]}
+
+
+def _samples(name: str) -> int:
+    return len(data.open_data(name, data.split_for(name, "train")))
+
+
+def sizes(row: Row, options: argparse.Namespace) -> dict[str, int]:
+    """Number of pictures that a row trains on, and of those seen, again and again, without the row it begins with."""
+    samples = sum(_samples(name) for names in _sets(row, options).values() for name in names)
+    batch = TrainConfig().batch_size
+    steps = samples // batch  # no incomplete batch
+    return {"samples": samples, "pictures": row.epochs * batch * (min(steps, STEPS) if row.shares else steps)}
+
+
+def _choices(row: Row) -> list[str]:
+    given = []
     for name, value in (BASE | row.options).items():
         option = name.replace("_", "-")
         if isinstance(value, bool):
@@ -136,7 +213,42 @@ def measure(model: DepthUNet, options: argparse.Namespace) -> dict:
         **{name: means["none"][name] for name in ("abs_rel", "rmse", "delta1", "median_ratio")},
         **{f"median_{name}": means["median"][name] for name in ("abs_rel", "delta1")},
         "interval": evaluate.interval(measured.frames, "abs_rel"),
+        "others": {dataset.title: _accuracy(model, dataset) for dataset in map(data.open_data, options.others)},
     }
+
+
+def _accuracy(model: DepthUNet, dataset: DepthData) -> list[float]:
+    means = evaluate.measure(model, dataset).means["none"]
+    return [means["abs_rel"], means["delta1"]]
+
+
+def data_table_of(results: dict[str, dict]) -> str:
+    """A row for each training on other data, with the accuracy on other places."""
+    rows, others = [], list(dict.fromkeys(title for result in results.values() for title in result["others"]))
+    for result in results.values():
+        pairs = [(result["abs_rel"], result["delta1"]), (result["median_abs_rel"], result["median_delta1"])]
+        pairs += [result["others"].get(title) for title in others]
+        rows.append(
+            [
+                result["name"],
+                f"{result['samples']:,}",
+                f"{result['pictures']:,}",
+                *(pair and f"{pair[0]:.4f} / {pair[1]:.4f}" for pair in pairs),
+                f"{result['median_ratio']:.3f}",
+            ]
+        )
+    return markdown_table(["trained on", "pictures", "seen", "nyu_val", "median-aligned", *others, "p/t"], rows)
+
+
+def rooms_text(result: dict) -> str:
+    """What docs/rendered_rooms.md quotes."""
+    return (
+        f"A network of {result['command']['size']} that saw {result['samples']:,} frames of this command "
+        f"({result['pictures']:,} views of them), ImageNet weights and no real depth: nyu_val "
+        f"{result['abs_rel']:.3f} / {result['delta1']:.3f} (AbsRel / delta1) in metres, "
+        f"{result['median_abs_rel']:.3f} / {result['median_delta1']:.3f} median-aligned. "
+        "[ablations.md](../benchmarks/ablations.md#data) has it beside other data."
+    )
 
 
 def table_of(results: dict[str, dict]) -> str:
@@ -162,6 +274,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="append", required=True, help=data.usage())
     parser.add_argument("--val-data", required=True, help="KIND:PATH to score on")
+    parser.add_argument(
+        "--also", nargs="+", action="append", default=[], metavar=("GROUP", "KIND:PATH"), help="data of other rows"
+    )
+    parser.add_argument("--others", nargs="*", default=[], metavar="KIND:PATH", help="score on these too, unaligned")
     parser.add_argument("--encoders", type=Path, required=True, help="folder with ImageNet weights")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS), help="(default: all)")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="folder of the trainings")
@@ -173,18 +289,29 @@ def main() -> None:
             continue
         train(output, arguments(ROWS[key], options))
         row = {"group": ROWS[key].group, "name": ROWS[key].name, "command": ROWS[key]._asdict()}
+        row |= sizes(ROWS[key], options)
         write_json(scores, row | measure(DepthUNet.from_pretrained(output / "best"), options))
         if key == "base":
             row["group"], row["name"] = "predicting", "the mean with the mirrored photo"
             write_json(
                 options.runs / "flip.json", row | measure(FlipAveraged.from_pretrained(output / "best"), options)
             )
-    found = {key: options.runs / f"{key}.json" for key in (*ROWS, "flip")}
-    results = {key: json.loads(path.read_text()) for key, path in found.items() if path.exists()}
-    table = table_of(results)
-    print(table)
-    write_json(HERE / "results" / "ablations.json", results)
-    fill(HERE / "ablations.md", "ablations", table)
+    found = json.loads(RESULTS.read_text())
+    for key in (*ROWS, "flip"):
+        if (scores := options.runs / f"{key}.json").exists():
+            found[key] = json.loads(scores.read_text())
+    results = {key: found[key] for key in (*ROWS, "flip") if key in found}
+    about_data = {key: result for key, result in results.items() if result["group"] == "data"}
+    tables = {
+        "ablations": table_of({key: result for key, result in results.items() if key not in about_data}),
+        "data": data_table_of(about_data),
+    }
+    write_json(RESULTS, results)
+    for block, table in tables.items():
+        print(table)
+        fill(HERE / "ablations.md", block, table)
+    if "rendered" in results:
+        fill(ROOMS, "rooms", rooms_text(results["rendered"]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Latency, memory and size: torch, onnxruntime in 32 and 8 bits, and two small published networks.
+"""Latency, memory and size: torch, onnxruntime in 32 and 8 bits, the small model, two small published networks.
 
 `python -m benchmarks.latency --data rgbd/nyu:nyu_val.tar --calibration nyu_train_0.tar --peers FOLDER` writes
-benchmarks/results/latency.json and fills the block "latency" of benchmarks/README.md.
+benchmarks/results/latency.json and fills the block "latency" of benchmarks/README.md and "sizes" of README.md.
 
 All contenders see the same photos, in turns, in one process; each photo goes from an array in memory to a depth map
 of its size. Memory is measured in a process for each. Accuracy is measured for the engines of depth_unet; that of the
@@ -22,11 +22,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from benchmarks.nano_model import ONNX_FILE as NANO_INT8
 from benchmarks.peers import Peer, open_any
 from depth_unet import DEFAULT_MODEL, DepthUNet, data
 from depth_unet.data import DepthData, Part
 from depth_unet.engines.onnx_export import calibration_photos, export, quantize
 from depth_unet.files import sha256_of, write_json
+from depth_unet.hub import BUILT_IN
 from depth_unet.model import WEIGHTS_FILE
 from depth_unet.predictor import Predictor
 from train.documents import fill, markdown_table
@@ -75,6 +77,9 @@ def contenders(options: argparse.Namespace, folder: Path) -> tuple[list[Contende
         found.append(Contender("depth_unet, onnxruntime int8", small, str(small)))
     else:
         left_out.append("int8: no --calibration given")
+    small = Path(BUILT_IN["nano"])
+    found.append(Contender("nano, torch", small / WEIGHTS_FILE, str(small)))
+    found.append(Contender("nano, onnxruntime int8 as shipped", small / NANO_INT8, str(small / NANO_INT8)))
     for name, file in PEERS.items() if options.peers else ():
         contender = Contender(name, options.peers / file, str(options.peers / file))
         try:
@@ -156,6 +161,18 @@ def table_of(rows: list[dict]) -> str:
     return markdown_table(headings, cells)
 
 
+def sizes_of(rows: list[dict]) -> str:
+    """What README shows of it."""
+    base = next((row["ms"]["1"] for row in rows if row["name"].startswith("FastDepth")), None)
+    cells = []
+    for row in rows:
+        scores = row["accuracy"].get("none")
+        accuracy = f"{scores['abs_rel']:.3f} / {scores['delta1']:.3f}" if scores else None
+        time = f"{row['ms']['1'] / base:.1f}" if base else None
+        cells.append([row["name"], f"{row['file_mb']:.1f}", time, accuracy])
+    return markdown_table(["", "file, MB", "time, FastDepth is 1", "AbsRel / delta1"], cells)
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -166,7 +183,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40, help="photos for each contender and number of threads")
     parser.add_argument("--frames", type=int, help="score only so many, evenly spread  (default: all)")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="folder for the JSON")
-    parser.add_argument("--card", type=Path, default=HERE / "README.md", help="document to fill")
+    parser.add_argument("--card", type=Path, default=HERE / "README.md", help="document with the block latency")
+    parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md", help="document with the block sizes")
     options = parser.parse_args()
 
     dataset = data.open_data(options.data)
@@ -201,6 +219,7 @@ def main() -> None:
         print(f"left out: {reason}")
     options.output.mkdir(exist_ok=True, parents=True)
     write_json(options.output / "latency.json", {"about": about, "contenders": rows, "left_out": left_out})
+    fill(options.readme, "sizes", f"{about}\n\n{sizes_of(rows)}")
     fill(options.card, "latency", "\n\n".join([about, table, *(f"Left out: {reason}." for reason in left_out)]))
 
 

@@ -332,6 +332,8 @@ def _read_npz(path: Path) -> DepthFile:
                 uncertainty = _read_array(file)
             if uncertainty.shape != depth.shape:
                 raise _Refused(f"holds an uncertainty of shape {uncertainty.shape} for a depth of {depth.shape}")
+            if not (np.isfinite(uncertainty).all() and (uncertainty >= 0).all()):
+                raise _Refused("holds an uncertainty that is negative or not a finite number")
         return DepthFile(depth, _parse(_read_text(archive)) if "about.npy" in names else {}, uncertainty)
 
 

@@ -14,6 +14,8 @@ CARD = "README.md"
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # The error class of the HTTP client of this huggingface_hub version; interrupted downloads raise it directly.
 HTTPError = errors.HfHubHTTPError.__bases__[0]
+# Short names of models inside the package. A folder of such a name is "./NAME", or given as a Path.
+BUILT_IN = {"nano": str(Path(__file__).parent / "pretrained-nano")}
 
 
 class ModelFiles(NamedTuple):
@@ -30,6 +32,11 @@ class ModelFiles(NamedTuple):
     commit: str | None
 
 
+def path_of(name: str) -> Path:
+    """The path that a command line means by the name of a model on the disk."""
+    return Path(BUILT_IN.get(name, name))
+
+
 def find_files(
     model: str | os.PathLike,
     wanted: tuple[str, ...],
@@ -44,7 +51,7 @@ def find_files(
     """Find a model's files, and download those that are not in the cache; all files are of one commit.
 
     Args:
-        model: a folder, or "owner/name[@revision]" on a hub.
+        model: a folder, "owner/name[@revision]" on a hub, or a name in `BUILT_IN`.
         wanted: file names; nothing else is downloaded.
         revision: branch, tag or commit on the hub.
         token: for a private repository; by default the one that `hf auth login` stored.
@@ -58,7 +65,7 @@ def find_files(
         ConnectionError: the hub cannot be reached and nothing is in the cache, or it refuses the token.
         ValueError: a revision of a folder, the subfolder lies outside, or two revisions are named.
     """
-    name = os.fspath(model)
+    name = BUILT_IN.get(model) or os.fspath(model)
     parts = PurePosixPath(subfolder).parts
     if ".." in parts or PurePosixPath(subfolder).is_absolute():
         raise ValueError(f"the subfolder must lie in the repository, not {subfolder!r}")

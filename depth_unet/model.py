@@ -270,7 +270,8 @@ class DepthUNet(nn.Module, Predictor):
         """Load a model in evaluation mode, from safetensors only; every tensor must fit.
 
         Args:
-            model: a folder with config.json and model.safetensors, or "owner/name" on a hub.
+            model: a folder with config.json and model.safetensors, "owner/name" on a hub, or "nano" for the small,
+                fast model inside the package.
             revision: branch, tag or commit on the hub.
             token: for a private repository; by default the one that `hf auth login` stored.
             cache_dir: folder for downloads; by default that of huggingface_hub.

@@ -577,6 +577,15 @@ def test_an_uncertainty_of_another_shape_is_refused(room: Prediction, tmp_path: 
         Prediction.load(tmp_path / "x.npz")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1])
+def test_an_uncertainty_that_is_none_is_refused(value: float, room: Prediction, tmp_path: Path) -> None:
+    uncertainty = np.full(room.depth.shape, 0.1, np.float32)
+    uncertainty[1, 2] = value
+    np.savez(tmp_path / "x.npz", depth=room.depth, uncertainty=uncertainty)
+    with pytest.raises(ValueError, match=r"x\.npz holds an uncertainty that is"):
+        Prediction.load(tmp_path / "x.npz")
+
+
 def test_uncertainty_of_distances(unsure: Prediction, room: Prediction) -> None:
     a, b = (20, 40), (140, 100)
     assert unsure.distance_uncertainty(*a) == pytest.approx(unsure.distance(*a) * unsure.uncertainty[40, 20])

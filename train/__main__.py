@@ -91,8 +91,8 @@ def parser() -> argparse.ArgumentParser:
     network = made.add_argument_group("network")
     network.add_argument(
         "--model",
-        help="folder or owner/name of a model to fine-tune; --input-size, --depth-bins and --uncertainty can change it "
-        " (default: a new network)",
+        help="folder or owner/name of a model to fine-tune, or nano; --input-size, --depth-bins and --uncertainty can "
+        "change it  (default: a new network)",
     )
     network.add_argument(
         "--preset",

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from depth_unet import DepthUNet, data
 from depth_unet.data import Part
 from depth_unet.data.sample import SampleError
 from depth_unet.files import write_json
+from depth_unet.hub import path_of
 from depth_unet.model import CONFIG_FILE
 from train.evaluate import add_scoring_options, evaluate, open_scored
 from train.outputs import check_output
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "and write it into the model's config.json. Weights and depth stay as they are.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("--model", type=Path, required=True, help="folder of a saved model")
+    made.add_argument("--model", type=path_of, required=True, help="folder of a saved model")
     made.add_argument("--data", required=True, help=data.usage())
     add_scoring_options(made)
     made.add_argument("--batch-size", type=int, default=8, help="frames at once")

@@ -17,7 +17,7 @@ from depth_unet.data.origin import Origin, read_origin
 from depth_unet.engines.onnx import ONNX_FILE
 from depth_unet.engines.onnx_export import export, largest_difference
 from depth_unet.files import write_atomically
-from depth_unet.hub import HTTPError
+from depth_unet.hub import HTTPError, path_of
 from depth_unet.model import CONFIG_FILE, WEIGHTS_FILE
 from train.card import Result, model_card, read_history
 from train.evaluate import add_scoring_options, measure, metrics_table, open_scored
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
         "`hf auth login`, or HF_TOKEN.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--model", type=Path, required=True, help="folder of a run or of a saved model")
+    parser.add_argument("--model", type=path_of, required=True, help="folder of a run or of a saved model")
     parser.add_argument("--repo", required=True, help="owner/name; made if it does not exist")
     parser.add_argument("--data", action="append", default=[], help=f"to measure it on: {data.usage()}")
     add_scoring_options(parser)

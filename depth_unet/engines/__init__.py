@@ -29,8 +29,9 @@ def open_model(
     """Load a model with the engine that its name and its config.json ask for.
 
     Args:
-        name: a folder or "owner/name[@revision]" on a hub for a `DepthUNet` or a depth model of transformers, or an
-            .onnx file that `depth_unet.engines.onnx_export` wrote for an `OnnxDepthUNet`.
+        name: a folder or "owner/name[@revision]" on a hub for a `DepthUNet` or a depth model of transformers, "nano"
+            for the small, fast `DepthUNet` inside the package, or an .onnx file that
+            `depth_unet.engines.onnx_export` wrote for an `OnnxDepthUNet`.
         revision: branch, tag or commit on the hub; the same as after "@".
         device: e.g. "cuda"; "auto" for a GPU where there is one; by default the CPU. ONNX files run on the CPU only.
         dtype: "float32", "float16" or "bfloat16", of the weights and the computation; by default float32.
@@ -114,7 +115,8 @@ def add_model_options(
         option,
         default=default,
         required=default is None,
-        help="folder, owner/name[@revision] on a hub, or .onnx file; of depth_unet or a depth model of transformers",
+        help="folder, owner/name[@revision] on a hub, or .onnx file, of depth_unet or a depth model of transformers; "
+        "nano: the small, fast model of this package",
     )
     add_device_options(parser)
 

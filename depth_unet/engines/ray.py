@@ -18,6 +18,7 @@ from depth_unet.__main__ import GPU_BATCH, Outcome, check, find, make_folder, pr
 from depth_unet.__main__ import parser as parser_of_one
 from depth_unet.engines import open_metric, open_model
 from depth_unet.folders import Place
+from depth_unet.hub import BUILT_IN
 
 PER_CALL = 16  # photos per call of a worker
 
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Workers have other working directories.
         options.output = options.output.absolute()
         options.photos = [photo.absolute() for photo in options.photos]
-        if Path(options.model).exists():
+        if options.model not in BUILT_IN and Path(options.model).exists():
             options.model = str(Path(options.model).absolute())
         places = find(options)
         open_metric(options.model, "cpu", options.dtype)  # report an error once, not in every worker
