@@ -17,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_model_options(made)
+    made.add_argument("--video-model", help="another model for video and live view, for instance nano")
     # A Hugging Face Space sets these variables; an empty one counts as unset.
     host, port, root = (os.environ.get(f"GRADIO_{name}", "") for name in ("SERVER_NAME", "SERVER_PORT", "ROOT_PATH"))
     made.add_argument("--host", default=host or "127.0.0.1", help="address to listen at; 0.0.0.0 lets the network in")
@@ -38,7 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         from depth_unet.page.server import check, serve  # gradio: slow, or not there
 
         check(options)
-        serve(open_metric(options.model, options.device, options.dtype), options)
+        names = (options.model, options.video_model)
+        models = (name and open_metric(name, options.device, options.dtype) for name in names)
+        serve(*models, options)
     except KeyboardInterrupt:  # while the model was loaded
         return 130
     except (ImportError, OSError, ValueError) as error:

@@ -35,7 +35,7 @@ def live_view(visits: Visits) -> None:
     def look(sent: dict[str, Any] | None, span: tuple[float, float] | None) -> Any:
         if sent is None:
             return gr.skip()
-        prediction = visits.predict(frame(sent))
+        prediction = visits.predict_moving(frame(sent))
         span = adapted(span, depth_range(prediction.depth))
         height, width = prediction.depth.shape
         text = f"At the cross: {prediction.distance(width // 2, height // 2):.2f} m"

@@ -95,32 +95,40 @@ def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
     return file
 
 
-def build(model: Predictor) -> Page:
-    """The page for one model, not yet served; `serve` deletes the files of its visitors."""
+def build(model: Predictor, moving: Predictor | None = None) -> Page:
+    """The page, not yet served; `serve` deletes the files of its visitors.
+
+    Args:
+        model: for photos.
+        moving: for clips and the webcam; None: the same.
+    """
     model.check_metric()
     with Page(title=TITLE, fill_width=True) as page:
-        page.visits = Visits(model, Path(page.GRADIO_CACHE))
+        page.visits = Visits(model, Path(page.GRADIO_CACHE), moving)
         gr.Markdown(f"# {TITLE}\n{DESCRIPTION} {purpose(model)}")
         with gr.Tabs():
             for (name, title), view in zip(TABS.items(), (photo_view, batch_view, video_view, live_view), strict=True):
                 with gr.Tab(title, elem_id=f"{name}-tab"):
                     view(page.visits)
-        gr.Markdown(conditions(model))
+        gr.Markdown(conditions(*dict.fromkeys((page.visits.model, page.visits.moving))))
         endpoints(page.visits)
     # Serialised: concurrent predictions only slow each other down.
     return page.queue(default_concurrency_limit=1, max_size=MOST_WAITING)
 
 
-def conditions(model: Predictor) -> str:
-    """What a visitor should know before sending anything, as Markdown: limits, how long files are kept, the model."""
+def conditions(*models: Predictor) -> str:
+    """What a visitor should know before sending anything, as Markdown: limits, how long files are kept, the models."""
     interval, age = CLEAN_UP
-    revision = f", revision {model.revision}" if model.revision else ""
-    forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
+    about = []
+    for what, model in zip(("Model", "Model for video and live view"), models, strict=False):
+        revision = f", revision {model.revision}" if model.revision else ""
+        forbidden = ", which forbids commercial use" if forbids_commercial_use(model.licence) else ""
+        about.append(f"**{what}:** {model.name}{revision}; licence of its weights: {model.licence}{forbidden}.")
     return (
         f"**Limits:** files of at most {LARGEST_MEGABYTES} MB; photos of at most {MAX_PIXELS / 1e6:g} megapixels; of a "
         f"clip at most {MOST_FRAMES} frames, taken over its whole length; {MOST_WAITING} requests in the queue. "
         f"**Your files** are deleted from this server after {age / 60:g} to {(age + interval) / 60:g} minutes, and "
-        f"when it ends. **Model:** {model.name}{revision}; licence of its weights: {model.licence}{forbidden}."
+        f"when it ends. {' '.join(about)}"
     )
 
 
@@ -150,8 +158,8 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"{names}: not a certificate with its key, both as PEM and the key without password") from None
 
 
-def serve(model: Predictor, options: argparse.Namespace) -> None:
-    """Serve the page, with the options of the command line, until interrupted or terminated."""
+def serve(model: Predictor, moving: Predictor | None, options: argparse.Namespace) -> None:
+    """Serve the page of `build`, with the options of the command line, until interrupted or terminated."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # a person or a service manager may send them more than once
         signal.signal(number, lambda *_: ended.set())
@@ -165,7 +173,7 @@ def serve(model: Predictor, options: argparse.Namespace) -> None:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where gradio puts uploads and its copies
         if "gradio.mcp" in sys.modules:  # which has read the variable already
             sys.modules["gradio.mcp"].DEFAULT_TEMP_DIR = str(folder)
-        page = build(model)
+        page = build(model, moving)
         interval, age = CLEAN_UP
         keeper = Keeper(folder, age, min(MOST_BYTES, shutil.disk_usage(folder).free / 2))
         page.visits.make_room = keeper.sweep

@@ -45,7 +45,7 @@ def video_view(visits: Visits) -> None:
             options, source = dict(Options(strength=strength, cmap=cmap)), received(clip)
             target = visits.new_folder() / f"{source.stem}_depth.mp4"
             yield {compared: None, result: gr.DownloadButton(value=None, interactive=False), about: video_note(None)}
-            for step in depth_video(visits.predict, source, target, most=MOST_FRAMES, **options):
+            for step in depth_video(visits.predict_moving, source, target, most=MOST_FRAMES, **options):
                 if isinstance(step, VideoReport):
                     clips = [gr.FileData(path=str(path)).model_dump() for path in (source, target)]
                     offered = gr.DownloadButton(value=target, interactive=True)

@@ -43,10 +43,10 @@ class Record(NamedTuple):
 
 
 class Visits:
-    """What all views share: the model, used by one visitor at a time, and the folder where gradio puts uploads."""
+    """What all views share: the models, used by one visitor at a time, and the folder where gradio puts uploads."""
 
-    def __init__(self, model: Predictor, folder: Path) -> None:
-        self.model, self.folder = model, folder.resolve()
+    def __init__(self, model: Predictor, folder: Path, moving: Predictor | None = None) -> None:
+        self.model, self.moving, self.folder = model, moving or model, folder.resolve()
         self.lock = threading.Lock()
         self.ended = False
         self.make_room: Callable[[], None] = lambda: None  # deletes what takes too much space
@@ -58,10 +58,21 @@ class Visits:
             ValueError: the photo or the angle cannot be used, or the server is ending.
         """
         camera = None if fov_deg is None else Camera.from_fov(*reversed(read_size(photo)), fov_deg)
+        return self._predict(self.model, photo, camera)
+
+    def predict_moving(self, picture: Image.Image) -> Prediction:
+        """Predict the depth of a picture of a clip or a webcam, with the model for these.
+
+        Raises:
+            ValueError: as `predict`.
+        """
+        return self._predict(self.moving, picture, None)
+
+    def _predict(self, model: Predictor, photo: Path | Image.Image, camera: Camera | None) -> Prediction:
         with self.lock:  # Serialised: concurrent predictions only slow each other down.
             if self.ended:
                 raise ValueError("the server is shutting down")
-            return self.model.predict(photo, camera)
+            return model.predict(photo, camera)
 
     def keep(self, prediction: Prediction, photo: Path, replaced: Record | None) -> Record:
         """Write what later clicks need, and delete what the visitor's clicks no longer need."""
