@@ -79,8 +79,9 @@ class Visits:
         record = Record(self.new_folder(), replaced and replaced.folder)
         if replaced and replaced.earlier:
             shutil.rmtree(replaced.earlier, ignore_errors=True)
+        kept = prediction.shrink(KEPT_LONGEST)
         for name in ("depth.npy", "depth.json"):
-            prediction.shrink(KEPT_LONGEST).save(record.folder / name)
+            kept.save(record.folder / name)
         image = read_photo(photo, enough=(SHOWN_LONGEST, SHOWN_LONGEST)).image
         image.thumbnail((SHOWN_LONGEST, SHOWN_LONGEST))
         save_picture(image, record.folder / "photo.jpg")
