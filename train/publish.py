@@ -91,6 +91,8 @@ def assemble(
             f"the training data of {model} are not recorded, and decide its licence: name them with --trained-on"
         )
     history = read_history(model / HISTORY) if (model / HISTORY).is_file() else []
+    if record.best and all(row["epoch"] != record.best["epoch"] for row in history):
+        history.append(record.best)  # the run was killed between its weights and its history
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
