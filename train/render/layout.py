@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -218,29 +218,24 @@ class Layout:
     def __init__(self, zones: list[Zone], height: float, rng: random.Random) -> None:
         self.zones, self.height, self.rng = zones, height, rng
         self.items: list[Item] = []
-        self.kept: list[Box] = []  # space that stays free: before doors and windows
-        self._boxes: list[tuple[Box, Item | None]] = []
+        self.boxes: list[tuple[Box, Item | None]] = []  # with the thing in it; None stays free: before doors, windows
         self._low, self._high = np.empty((0, 3)), np.empty((0, 3))  # corners of the boxes
         self._scales: dict[Model, float] = {}
 
-    def _remember(self, box: Box, item: Item | None) -> None:
-        self._boxes.append((box, item))
+    def keep_free(self, box: Box, item: Item | None = None) -> None:
+        """Let nothing be placed here, but a thing that may stand there already."""
+        self.boxes.append((box, item))
         low, high = box.bounds
         self._low, self._high = np.vstack([self._low, low]), np.vstack([self._high, high])
-
-    def keep_free(self, box: Box) -> None:
-        """Let nothing be placed here."""
-        self.kept.append(box)
-        self._remember(box, None)
 
     def touching(self, box: Box) -> Iterator[tuple[Box, Item | None]]:
         """What overlaps with a box."""
         low, high = box.bounds
         for index in np.flatnonzero(((self._low < high) & (self._high > low)).all(1)):
-            if overlap(box, self._boxes[index][0]) > TOLERANCE:
-                yield self._boxes[index]
+            if overlap(box, self.boxes[index][0]) > TOLERANCE:
+                yield self.boxes[index]
 
-    def free(self, box: Box, ignore: Iterable[Item] = (), doors: bool = False) -> bool:
+    def free(self, box: Box, ignore: Sequence[Item] = (), doors: bool = False) -> bool:
         """Whether nothing overlaps with a box, apart from some things, and from doorways with `doors`."""
         return all(item in ignore if item else doors for _, item in self.touching(box))
 
@@ -254,7 +249,7 @@ class Layout:
         """Put a thing where it is, unchecked."""
         self.items.append(item)
         if not item.soft:
-            self._remember(item.box, item)
+            self.keep_free(item.box, item)
         return item
 
     def make(self, model: Model) -> Item | None:
@@ -267,11 +262,10 @@ class Layout:
         return Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
 
     def put(
-        self, item: Item, zone: Zone, x: float, y: float, yaw: float, pad: float = 0.0, close: Iterable[Item] = ()
+        self, item: Item, zone: Zone, x: float, y: float, yaw: float, pad: float = 0.0, close: Sequence[Item] = ()
     ) -> Item | None:
         """Place a thing if it fits: by boxes, and against the things in `close` by their surfaces."""
         item.x, item.y, item.yaw = x, y, yaw
-        close = tuple(close)
         if not self.inside(zone, item.box) or not self.free(item.box.grown(pad), close):
             return None
         for other in close:

@@ -4,11 +4,11 @@ import io
 import math
 import zipfile
 from collections import defaultdict, namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, wraps
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import trimesh
@@ -157,23 +157,24 @@ SIDES = np.array([(0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5,
 
 
 class Shape:
-    """Collects boxes, quads and grids of points into one mesh."""
+    """Collects boxes, quads and grids of points, each moved by `origin`, into one mesh."""
 
     def __init__(self) -> None:
+        self.origin: Point = (0, 0, 0)
         self.parts: list[tuple[np.ndarray, ...]] = []
         self.paints: dict[Paint, int] = {}
 
-    def add(self, points: np.ndarray, faces: np.ndarray, uv: np.ndarray, paint: Paint) -> None:
+    def add(self, points: Sequence[Point] | np.ndarray, faces: np.ndarray, uv: np.ndarray, paint: Paint) -> None:
         """Add (N, 3) points with their (N, 2) texture coordinates and (F, 3) triangles."""
         slot = self.paints.setdefault(paint._replace(tile=-1), len(self.paints))
-        self.parts.append((np.asarray(points, float), faces, uv, np.full(len(faces), slot)))
+        self.parts.append((np.add(points, self.origin), faces, uv, np.full(len(faces), slot)))
 
     def quad(self, points: Sequence[Point] | np.ndarray, paint: Paint) -> None:
         """Four points counter-clockwise as seen from the front."""
         uv = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
         if paint.tile >= 0:  # one of 8 x 8, without its rim
             uv = (np.clip(uv, 0.024, 0.976) + (paint.tile % 8, 7 - paint.tile // 8)) / 8
-        self.add(np.asarray(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
+        self.add(points, np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
 
     def front(self, across: tuple, heights: tuple, y: float, paint: Paint) -> None:
         """An upright rectangle that faces -y: its left and right, its bottom and top."""
@@ -185,11 +186,12 @@ class Shape:
         for side in (turned(CORNERS * size, yaw) + base)[SIDES]:
             self.quad(side, paint)
 
-    def assemble(self, thing: str, size: Point, paints: dict[str, Paint], at: Point = (0, 0, 0)) -> None:
-        """The boxes of a thing of parts.csv, which states their place and size as shares of its own."""
+    def assemble(self, thing: str, size: Point, **paints: Paint) -> "Shape":
+        """Add the boxes of a thing of parts.csv, which states their place and size as shares of its own."""
         for row in PARTS[thing]:
             place, sides = (np.array([float(row[key]) for key in keys]) * size for keys in ("xyz", COLUMNS))
-            self.box(place + at, sides, paints[row["paint"]])
+            self.box(place, sides, paints[row["paint"]])
+        return self
 
     def grid(self, points: np.ndarray, paint: Paint) -> None:
         """A sheet of (rows, columns, 3) points."""
@@ -206,24 +208,6 @@ class Shape:
         starts = np.cumsum([0, *map(len, points)])
         corners = np.concatenate([part + start for part, start in zip(faces, starts, strict=False)])
         return Mesh(np.concatenate(points), corners, np.concatenate(uv), np.concatenate(slots), list(self.paints))
-
-
-def shaped(build: Callable[..., None]) -> Callable[..., Mesh]:
-    """Turn a function that fills a shape, its first argument, into one that returns the mesh of it."""
-
-    @wraps(build)
-    def make(*args: Any, **options: Any) -> Mesh:
-        solid = Shape()
-        build(solid, *args, **options)
-        return solid.mesh()
-
-    return make
-
-
-@shaped
-def assembled(solid: Shape, thing: str, size: Point, **paints: Paint) -> None:
-    """A thing of parts.csv."""
-    solid.assemble(thing, size, paints)
 
 
 class _Beside(trimesh.resolvers.ZipResolver):
@@ -246,7 +230,7 @@ def load(model: Model) -> Mesh | None:
     """
     path, file = model.library.path, PurePosixPath(model.file)
     if path is None:
-        return assembled(model.file, model.size, body=Paint(skin=-2))
+        return Shape().assemble(model.file, model.size, body=Paint(skin=-2)).mesh()
     if path.is_dir():
         source, beside = io.BytesIO((path / file).read_bytes()), trimesh.resolvers.FilePathResolver(path / file)
     else:

@@ -82,11 +82,6 @@ class Room:
         self.shell.append(Item(name, mesh, (0, 0, 0), x, y, 0, yaw, "wall", role="shell"))
 
 
-def draw_kind(rng: Rng) -> str:
-    """A kind of room, as often as rooms.csv states."""
-    return rng.choices([*KINDS], [float(row["share"]) for row in KINDS.values()])[0]
-
-
 def build_shell(kind: str, rng: random.Random) -> Room:
     """Draw the rectangles, openings and surfaces of a room.
 
@@ -98,8 +93,6 @@ def build_shell(kind: str, rng: random.Random) -> Room:
     wide, deep = rng.uniform(low, high), rng.uniform(low, high) if kind != "corridor" else rng.uniform(5, 11)
     public = KINDS[kind]["use"] == "public"
     height = rng.uniform(2.4, 3.2) if public else min(2.9, max(2.25, rng.gauss(2.5, 0.13)))
-    if rng.random() < 0.5:
-        wide, deep = deep, wide
     layout = Layout([Zone(0, 0, wide, deep, kind)], height, rng)
     if min(wide, deep) > 3 and rng.random() < 0.25:
         _extend(layout, kind, rng, whole=True)
@@ -114,6 +107,7 @@ def build_shell(kind: str, rng: random.Random) -> Room:
     for zone in layout.zones:
         _open_walls(zone, layout, rng)
     _surfaces(room, rng)
+    _daylight(room, rng)
     return room
 
 
@@ -173,10 +167,7 @@ def _surface(rng: Rng, kind: str, part: str) -> Paint:
     patterns, weights = zip(*chances(KINDS[kind][part]), strict=True)
     pattern = rng.choices(patterns, weights)[0]
     hue = rng.choice([0.08, 0.1, 0.11, 0.12, 0.55, 0.6, 0.3, 0.95, rng.random()])
-    saturation, value = (
-        rng.uniform(0, 0.6) ** 2,
-        rng.uniform(0.76, 0.95) if rng.random() < 0.8 else rng.uniform(0.5, 0.8),
-    )
+    saturation, value = rng.uniform(0, 0.6) ** 2, rng.uniform(*rng.choices([(0.76, 0.95), (0.5, 0.8)], [4, 1])[0])
     if pattern in ("planks", "wood"):
         hue, saturation = rng.uniform(0.05, 0.1), rng.uniform(0.15, 0.7)
     if part == "floors":
@@ -224,7 +215,7 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, rng: Rn
         if room.skirting and not is_open((a + b) / 2, SKIRTING / 2):
             solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, SKIRTING), room.skirting)
     for h in holes:
-        a, b, t, rim, mesh = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), None
+        a, b, t, rim, filling = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), Shape()
         if t > 0:
             reveal = room.trim if h.kind != "passage" or rng.random() < 0.5 else paint
             corners = [(a, h.low), (a, h.high), (b, h.high), (b, h.low), (a, h.low)]
@@ -232,20 +223,20 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, rng: Rn
                 lower = floor if h.kind == "passage" and z == w == h.low else reveal
                 solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], lower)
         if h.kind == "window":
-            mesh = things.window(rng, h, room.trim, room.dressing, room.cloth, room.sky)
+            things.window(filling, rng, h, room.trim, room.dressing, room.cloth, room.sky)
             room.windows.append((wall, h))
-            bottom = float(mesh.bounds[0][2]) if room.dressing == "curtains" else h.low - 0.03
+            bottom = float(filling.mesh().bounds[0][2]) if room.dressing == "curtains" else h.low - 0.03
             keep(Box(*wall.at(h.u, 0.05), h.width + 0.5, 0.29, bottom, min(height, h.high + 0.14), wall.yaw))
         elif h.kind == "door" or h.high < height - 0.15:
-            mesh = things.door(rng, h, room.trim, rim)
+            things.door(filling, rng, h, room.trim, rim)
             keep(Box(*wall.at(h.u), h.width + 2 * rim + 0.02, 0.05, 0, h.high + rim, wall.yaw))
-        if mesh:
-            room.add_shell(h.kind, mesh, *wall.at(h.u), wall.yaw)
+        if filling.parts:
+            room.add_shell(h.kind, filling.mesh(), *wall.at(h.u), wall.yaw)
     if solid.parts:
         room.add_shell("wall", solid.mesh(), wall.x, wall.y, wall.yaw)
 
 
-def daylight(room: Room, rng: Rng) -> None:
+def _daylight(room: Room, rng: Rng) -> None:
     """Light of the sky through the windows, sometimes of the sun, and what fills the shadows."""
     day = 0.0 if room.night or not room.windows else rng.choice([1, 1, 2.5, 6])
     tint = colour(rng, rng.choice([0.6, 0.6, 0.1]), rng.uniform(0, 0.25), 1)

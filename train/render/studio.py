@@ -14,7 +14,7 @@ from train.render import photo
 from train.render.camera import LIMITS, Cast, Surfaces, View, draw_lens, find_views
 from train.render.catalogue import Model
 from train.render.furnish import furnish
-from train.render.plan import Room, build_shell, draw_kind
+from train.render.plan import KINDS, Room, build_shell
 from train.render.scene import Scene, cast_by_tree
 
 
@@ -86,8 +86,8 @@ class Studio:
     def build(self, number: int) -> Built:
         """Lay out, build and search a room."""
         begin, rng = time.process_time(), self._stream(number, "layout")
-        kind = rng.choice(self.settings.kinds) if self.settings.kinds else draw_kind(rng)
-        room = build_shell(kind, rng)
+        kinds = self.settings.kinds or [*KINDS]
+        room = build_shell(rng.choices(kinds, [float(KINDS[kind]["share"]) for kind in kinds])[0], rng)
         furnish(room, self.roles, rng)
         self.scene.build(room, self._stream(number, "paint"), self.pictures)
         surfaces = Surfaces.of([*room.shell, *room.layout.items])
@@ -101,13 +101,13 @@ class Studio:
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
         """Render the views of the room that was built last; those too near, black or blown out are left out."""
         rng = self._stream(number, "photo")
-        device, flash = rng.getrandbits(64), rng.uniform(40, 300) if rng.random() < 0.06 else 0.0
+        device = rng.getrandbits(64)
         for index, view in enumerate(built.views):
             begin = time.process_time()
             depth = exact_depth(built, view, self.settings.size)
             if np.percentile(depth, 1) < 0.7 * LIMITS[view.kind][0]:  # something thin between the coarse rays
                 continue
-            linear = self.scene.shoot(view, index, flash)
+            linear = self.scene.shoot(view, index)
             rendered, rng = time.process_time(), self._stream(number, f"photo {index}")
             look = photo.draw_look(random.Random(device), rng, self.settings.strength)
             jpeg = photo.develop(linear, look, rng) if photo.is_lit(linear) else None

@@ -2,8 +2,9 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from colorsys import hsv_to_rgb
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import trimesh
 from scipy.ndimage import convolve, maximum_filter
 
 from train.render.layout import Opening
-from train.render.mesh import Mesh, Paint, Shape, assembled, shaped, turned
+from train.render.mesh import Mesh, Paint, Shape, turned
 
 ATLAS = Paint(pattern="atlas", mapped=True, colour=(1, 1, 1), roughness=0.5)
 PICTURES, PAPERS, COVERS, SCREENS = range(0, 32), range(32, 40), range(40, 56), range(56, 64)  # tiles of the atlas
@@ -22,7 +23,7 @@ SIDE = 512  # pixels of a texture
 HERE = (0.0, 0.0, 0.0)
 
 Rng = random.Random
-Builder = Callable[[Rng, tuple, "Decor"], Mesh]
+Builder = Callable[[Shape, Rng, tuple, "Decor"], None]
 
 
 class Decor(NamedTuple):
@@ -71,35 +72,35 @@ def wood(rng: Rng) -> Paint:
     return Paint(dye, f"wood{rng.randrange(4)}", rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=along)
 
 
-def books(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def books(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A row of standing books."""
     width, depth, height = size
     x = -width / 2
     while x < width / 2 - 0.012:
         thick = min(rng.uniform(0.012, 0.05), width / 2 - x)
         sides = (thick * 0.96, depth * rng.uniform(0.75, 0.96), height * rng.uniform(0.65, 1))
-        solid.box(np.add(at, (x + thick / 2, depth * 0.04 * rng.random(), 0)), sides, printed(rng, COVERS))
+        solid.box((x + thick / 2, depth * 0.04 * rng.random(), 0), sides, printed(rng, COVERS))
         x += thick
 
 
-def stack(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def stack(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """Lying books, magazines and papers."""
     width, depth, height = size
     z = 0.0
     while z < height - 0.003:
         thick = min(rng.choice([0.004, 0.015, 0.03, 0.04]), height - z)
         sides = (width * rng.uniform(0.7, 0.92), depth * rng.uniform(0.7, 0.92), thick)
-        solid.box(np.add(at, (0, 0, z)), sides, printed(rng, COVERS, PAPERS, PICTURES), rng.gauss(0, 0.05))
+        solid.box((0, 0, z), sides, printed(rng, COVERS, PAPERS, PICTURES), rng.gauss(0, 0.05))
         z += thick
 
 
-def carton(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def carton(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A packet or box, printed or plain."""
     dye = colour(rng, rng.choice([0.08, 0.1, rng.random()]), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.9))
-    solid.box(at, size, printed(rng, COVERS, COVERS, PICTURES) if rng.random() < 0.6 else Paint(dye, roughness=0.8))
+    solid.box(HERE, size, printed(rng, COVERS, COVERS, PICTURES) if rng.random() < 0.6 else Paint(dye, roughness=0.8))
 
 
-def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def jars(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """Bottles, tins and jars side by side."""
     width, depth, height = size
     radius = min(rng.uniform(0.025, 0.05), depth / 2 - 0.005, width / 2)
@@ -111,33 +112,36 @@ def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
         profile = np.array([(0, 0), (1, 0), (1, 0.7), (neck, 0.85), (0.4, 1), (0, 1)]) * (radius, tall)
         jar = trimesh.creation.revolve(profile, sections=12)
         flat, paint = np.zeros((len(jar.vertices), 2)), Paint(dyes[k % 2], roughness=0.3)
-        solid.add(jar.vertices + place + at, jar.faces, flat, paint)
+        solid.add(jar.vertices + place, jar.faces, flat, paint)
 
 
-def framed(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def framed(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A framed photo that stands."""
-    paints = {"body": rng.choice([DARK, METAL, WHITE]), "face": printed(rng, PICTURES)}
-    solid.assemble("panel", (size[0], 0.02, size[2]), paints, at)
+    body = rng.choice([DARK, METAL, WHITE])
+    solid.assemble("panel", (size[0], 0.02, size[2]), body=body, face=printed(rng, PICTURES))
 
 
 FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": framed}
 
 
-def _fill(solid: Shape, rng: Rng, width: float, depth: float, heights: tuple, at: tuple, kinds: list[str]) -> None:
-    """Put things side by side on a board; the middle of their place is given."""
+def _fill(solid: Shape, rng: Rng, size: tuple, z: float, kinds: list[str], decor: Decor) -> None:
+    """Put things side by side on a board at height z: width, depth, and range of their height."""
+    width, depth, heights = size
     x = 0.01 - width / 2
     while x < width / 2 - 0.07:
         wide = min(rng.uniform(0.07, 0.45), width / 2 - x)
         if rng.random() < 0.88:
             sides = (wide, depth * rng.uniform(0.6, 0.9), rng.uniform(*heights))
-            FILLERS[rng.choice(kinds)](solid, rng, sides, np.add(at, (x + wide / 2, 0, 0)))
+            solid.origin = (x + wide / 2, -0.04 * depth, z)
+            FILLERS[rng.choice(kinds)](solid, rng, sides, decor)
         x += wide + rng.choice([0.003, 0.003, 0.003, 0.08])
+    solid.origin = HERE
 
 
-@shaped
 def rack(solid: Shape, rng: Rng, size: tuple, decor: Decor, back: bool = True) -> None:
-    """A set of shelves with its contents."""
+    """A set of shelves with its contents; without back it is as high as all others of the room."""
     (width, depth, height), board, paint = size, 0.022, decor.board
+    height = height if back else decor.aisle
     for side in (-1, 1):
         solid.box((side * (width - board) / 2, 0, 0), (board, depth, height), paint)
     if back:
@@ -150,35 +154,38 @@ def rack(solid: Shape, rng: Rng, size: tuple, decor: Decor, back: bool = True) -
         z, free = 0.06 + step * level, step - board
         solid.box((0, -0.005 * back, z), (width - 2 * board, depth - 0.01 * back, board), paint)
         if level < count:
-            inner, at = width - 2 * board - 0.02, (0, -depth * 0.04, z + board)
-            _fill(solid, rng, inner, depth, (free * 0.5, free * 0.95), at, kinds)
+            inner = width - 2 * board - 0.02, depth, (free * 0.5, free * 0.95)
+            _fill(solid, rng, inner, z + board, kinds, decor)
 
 
-@shaped
 def wall_shelf(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """A board with things on it."""
     width, depth, height = size
     solid.box(HERE, (width, depth, 0.025), decor.board)
-    _fill(solid, rng, width - 0.04, depth * 0.9, (0.1, height - 0.03), (0, 0, 0.025), [*FILLERS])
+    _fill(solid, rng, (width - 0.04, depth * 0.9, (0.1, height - 0.03)), 0.025, [*FILLERS], decor)
 
 
-def picture(rng: Rng, size: tuple, _: Decor) -> Mesh:
+def picture(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A framed picture or a bare poster."""
     body, size = rng.choice([DARK, WHITE, METAL, wood(rng)]), (size[0], rng.choice([0.004, 0.028, 0.028]), size[2])
-    return assembled("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
+    solid.assemble("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
 
 
-def panel(rng: Rng, size: tuple, faces: Sequence[Paint]) -> Mesh:
-    """A board or mirror in a thin rim."""
-    return assembled("panel", (size[0], 0.025, size[2]), body=METAL, face=rng.choice(faces))
+def board(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
+    """A board to write on, in a thin rim."""
+    solid.assemble("panel", size, body=METAL, face=rng.choice([WHITE, WHITE, DARK]))
 
 
-def monitor(rng: Rng, size: tuple, decor: Decor) -> Mesh:
+def mirror(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
+    """A mirror, or the door of a flat cabinet, in a thin rim."""
+    solid.assemble("panel", size, body=METAL, face=rng.choice([MIRROR, WHITE]))
+
+
+def monitor(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """A monitor on its foot."""
-    return assembled("monitor", size, body=rng.choice([DARK, DARK, WHITE, METAL]), face=screen(rng, decor.glow))
+    solid.assemble("monitor", size, body=rng.choice([DARK, DARK, WHITE, METAL]), face=screen(rng, decor.glow))
 
 
-@shaped
 def laptop(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """An open laptop."""
     x, lean, body = size[0] / 2, rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
@@ -192,12 +199,11 @@ def laptop(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
         solid.quad(lid, paint)
 
 
-def keyboard(rng: Rng, size: tuple, _: Decor) -> Mesh:
+def keyboard(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A keyboard with a mouse."""
-    return assembled("keyboard", size, body=rng.choice([DARK, DARK, WHITE]), face=Paint((0.3, 0.3, 0.31)))
+    solid.assemble("keyboard", size, body=rng.choice([DARK, DARK, WHITE]), face=Paint((0.3, 0.3, 0.31)))
 
 
-@shaped
 def rug(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A thin carpet, plain or with a border."""
     width, depth, _ = size
@@ -221,7 +227,6 @@ def _sheet(rng: Rng, n: int) -> tuple[np.ndarray, ...]:
     return v, u, noise(np.random.default_rng(rng.randrange(2**32)), 1.5, side=n)
 
 
-@shaped
 def heap(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """Clothes dropped on a floor."""
     (v, u, waves), height = _sheet(rng, 18), size[2]
@@ -231,10 +236,9 @@ def heap(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     solid.grid(np.stack([x, y, z], -1), fabric(rng))
 
 
-@shaped
-def cushion(solid: Shape, rng: Rng, size: tuple, least: float, most: float) -> None:
-    """A pillow, leaning back by an angle in radians."""
-    paint, lean = fabric(rng), rng.uniform(least, most)
+def cushion(solid: Shape, rng: Rng, size: tuple, _: Decor, leaning: tuple[float, float] = (1.0, 1.35)) -> None:
+    """A cushion or pillow, leaning back by an angle in this range of radians."""
+    paint, lean = fabric(rng), rng.uniform(*leaning)
     (width, depth, thick), (v, u, waves) = size, _sheet(rng, 9)
     bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + 0.1 * waves)
     x, y, c, s = u * width / 2 * (1 - 0.06 * v**2), v * depth / 2 * (1 - 0.06 * u**2), math.cos(lean), math.sin(lean)
@@ -272,12 +276,11 @@ def drape(
     for _ in range(2):
         z = np.maximum(z, convolve(z, [[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], mode="nearest"))
     z = z + 0.004 + thick * (0.4 + 0.25 * np.clip(np.abs(waves), 0, 2))
-    solid = Shape()
-    solid.grid(np.concatenate([xy, z[..., None]], -1), fabric(rng))
-    return solid.mesh()
+    cloth = Shape()
+    cloth.grid(np.concatenate([xy, z[..., None]], -1), fabric(rng))
+    return cloth.mesh()
 
 
-@shaped
 def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cloth: Paint, pane: Paint) -> None:
     """A window with its frame, sill and curtains or blind; the wall's inner face is y = 0, the pane lies behind it.
 
@@ -314,7 +317,6 @@ def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cl
             solid.quad([(-x, near, down), (x, near, down), (x, far, up), (-x, far, up)], WHITE)
 
 
-@shaped
 def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None:
     """The trim around a doorway, `rim` wide, with a closed door in it if it has one."""
     width, height, thick, side = hole.width, hole.high, hole.thick, rng.choice([-1, 1])
@@ -330,17 +332,14 @@ def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None
         solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
 
 
-def _filler(name: str) -> Builder:
-    return lambda rng, size, _: shaped(FILLERS[name])(rng, size)
+def switch(solid: Shape, _: Rng, size: tuple, __: Decor) -> None:
+    """A switch or a socket on a wall."""
+    solid.assemble("switch", size, body=WHITE)
 
 
-BUILDERS: dict[str, Builder] = {name: _filler(name) for name in FILLERS} | {
-    "rack": rack, "aisle rack": lambda rng, size, decor: rack(rng, (*size[:2], decor.aisle), decor, back=False),
-    "wall shelf": wall_shelf, "rug": rug, "mat": rug, "picture": picture, "monitor": monitor, "laptop": laptop,
-    "keyboard": keyboard, "clothes": heap, "papers": _filler("stack"),
-    "cushion": lambda rng, size, _: cushion(rng, size, 1.0, 1.35),
-    "pillow": lambda rng, size, _: cushion(rng, size, 0.0, 0.6),
-    "board": lambda rng, size, _: panel(rng, size, [WHITE, WHITE, DARK]),
-    "mirror": lambda rng, size, _: panel(rng, size, [MIRROR, WHITE]),
-    "switch": lambda _, size, __: assembled("switch", size, body=WHITE),
+BUILDERS: dict[str, Builder] = FILLERS | {
+    "rack": rack, "aisle rack": partial(rack, back=False), "wall shelf": wall_shelf, "rug": rug, "mat": rug,
+    "picture": picture, "monitor": monitor, "laptop": laptop, "keyboard": keyboard, "clothes": heap, "papers": stack,
+    "cushion": cushion, "pillow": partial(cushion, leaning=(0.0, 0.6)), "board": board, "mirror": mirror,
+    "switch": switch,
 }  # fmt: skip
