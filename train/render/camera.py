@@ -1,16 +1,18 @@
 """Cameras: where a person would hold one, what it sees in coarse rays, and which views are worth rendering."""
 
 import math
-import random
 from collections import namedtuple
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
+import trimesh
+from scipy.spatial.transform import Rotation
 
 from depth_unet import Camera
 from train.render.catalogue import USES, numbers, table
-from train.render.layout import Box, Item, Layout, Zone
+from train.render.layout import Box, Item, Layout
 from train.render.plan import Room
 
 GRID = (12, 16)  # rows and columns of the rays that judge a view
@@ -43,10 +45,8 @@ class View(NamedTuple):
     @property
     def rotation(self) -> np.ndarray:
         """(3, 3) matrix whose columns are right, up and backward in the room."""
-        (cy, sy), (cp, sp), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (self.yaw, self.pitch, self.roll))
-        forward, right = np.array([cy * cp, sy * cp, sp]), np.array([sy, -cy, 0.0])
-        up = np.cross(right, forward)
-        return np.stack([right * cr - up * sr, up * cr + right * sr, -forward], 1)
+        quarter = math.pi / 2
+        return Rotation.from_euler("ZXZ", (self.yaw - quarter, self.pitch + quarter, -self.roll)).as_matrix()
 
     def rays(self, height: int, width: int) -> np.ndarray:
         """Directions through the pixel centres, (height * width, 3); 1 m long along the camera's axis."""
@@ -70,14 +70,12 @@ class Surfaces(NamedTuple):
     @classmethod
     def of(cls, items: Sequence[Item], clear: float = 0.4) -> "Surfaces":
         """The triangles of things, without clear glass (opacity below `clear`)."""
-        corners, owners = [], []
-        for number, item in enumerate(items):
+        corners = []
+        for item in items:
             solid = np.array([paint.opacity >= clear for paint in item.mesh.paints])[item.mesh.slots]
             corners.append(item.vertices()[item.mesh.faces[solid]])
-            owners.append(np.full(len(corners[-1]), number))
-        triangles = np.concatenate(corners)
-        normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-        return cls(triangles, normals, np.concatenate(owners))
+        triangles, owners = np.concatenate(corners), np.repeat(np.arange(len(items)), [*map(len, corners)])
+        return cls(triangles, trimesh.triangles.cross(triangles), owners)
 
     def planes(self, hit: np.ndarray) -> np.ndarray:
         """How many of these triangles lie in each plane of each thing."""
@@ -131,29 +129,20 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     return Judged("", score)
 
 
-def _stands(layout: Layout, zone: Zone, x: float, y: float, z: float, reach: float) -> bool:
+def _stands(layout: Layout, x: float, y: float, z: float, reach: float) -> bool:
     """Whether a person can stand within `reach` of a point, and a camera fits at height z."""
-    if not zone.holds(x, y, 0.08) or not layout.free(Box(x, y, 0.18, 0.18, z - 0.12, z + 0.15), doors=True):
+    if not layout.holds(x, y, 0.08) or not layout.free(Box(x, y, 0.18, 0.18, z - 0.12, z + 0.15), doors=True):
         return False
     spots = [(x, y)] + [(x + reach * math.cos(a), y + reach * math.sin(a)) for a in np.arange(8) * math.pi / 4]
-    return any(
-        any(other.holds(px, py, 0.12) for other in layout.zones)
-        and layout.free(Box(px, py, 0.3, 0.3, 0.12, 1.5), doors=True)
-        for px, py in spots
-    )
+    return any(layout.holds(*p, 0.12) and layout.free(Box(*p, 0.3, 0.3, 0.12, 1.5), doors=True) for p in spots)
 
 
-def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View | None:
+def _draw(kind: str, layout: Layout, fov_deg: float, rng: Random) -> View | None:
     """A camera of a kind, or None if it is nowhere near where a person can stand."""
-    between, placed = rng.uniform, layout.items
+    between = rng.uniform
     zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
-    screens = [item for item in placed if "screen" in USES[item.role]]
-    fronts = [item for item in placed if "front" in USES[item.role] and item.z < 0.1]
-    pool = {
-        "standing": placed, "front": screens if screens and rng.random() < 0.7 else fronts,
-        "bent": [item for item in placed if "bent" in USES[item.role] and item.z < 0.1],
-        "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and item.size[0] > 0.3],
-    }[kind]  # fmt: skip
+    use = {"standing": "", "front": "screen" if rng.random() < 0.5 else "front"}.get(kind, kind)
+    pool = [item for item in layout.items if use in USES[item.role]]
     if not pool:
         return None
     target = rng.choice(pool)
@@ -180,22 +169,19 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
     pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
     if kind == "standing":
         pitch = math.radians(max(-35, rng.gauss(-12, 9)))
-    zone = next((other for other in layout.zones if other.holds(x, y)), None)
-    if zone is None or not _stands(layout, zone, x, y, z, reach):
+    if not _stands(layout, x, y, z, reach):
         return None
     yaw, roll = math.atan2(aim[1] - y, aim[0] - x), math.radians(min(8, max(-8, rng.gauss(0, 2))))
     return View((x, y, z), yaw, min(math.radians(highest), pitch), roll, fov_deg, kind)
 
 
-def draw_lens(rng: random.Random, narrowest: float = 50, widest: float = 85) -> float:
+def draw_lens(rng: Random, narrowest: float = 50, widest: float = 85) -> float:
     """Field of view across in degrees: most are 60 to 66, as phones and a Kinect have, the others anywhere."""
     low, high = max(narrowest, 60), min(widest, 66)
     return rng.uniform(low, high) if low < high and rng.random() < 0.6 else rng.uniform(narrowest, widest)
 
 
-def find_views(
-    room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: float, rng: random.Random
-) -> list[View]:
+def find_views(room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: float, rng: Random) -> list[View]:
     """The best of many drawn cameras for each of `count` views; fewer if the room has no place for them.
 
     Args:

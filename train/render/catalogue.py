@@ -11,9 +11,7 @@ from typing import NamedTuple
 Size = tuple[float, ...]  # width, depth and height in metres
 SIZES_FILE, SIDES = "sizes.csv", ("width", "depth", "height")
 CATALOGUES = ("PluginFurnitureCatalog.properties", "com/eteks/sweethome3d/io/DefaultFurnitureCatalog.properties")
-FREE = re.compile(
-    r"(?i)cc-?by(?!-?n[cd])|cc-?0|creative commons.*attribution(?!.*non)|public domain|free art|\bmit\b|none needed"
-)
+FREE = re.compile(r"(?i)cc-?by(?!-?n[cd])|cc-?0|commons.*attribution(?!.*non)|public domain|free art|\bmit\b")
 LARGEST, LARGEST_SMALL = 2_600_000, 900_000  # bytes of a mesh file: of furniture, and of things on it
 NOT_SMALL = (
     r"switch|plug|socket|rack|light source|railing|cooktop|cooker|hanger|hook|shower|dispenser|hood|sink|basin|stove|"
@@ -146,10 +144,7 @@ def _read_folder(path: Path) -> list[Model]:
     """Models of a folder of OBJ or GLB files with sizes.csv."""
     listed = path / SIZES_FILE
     if not listed.is_file():
-        raise FileNotFoundError(
-            f"{path} has no {SIZES_FILE}; it needs the columns file, name, width, depth, height (m), and may have "
-            "role, category, creator, licence"
-        )
+        raise FileNotFoundError(f"{path} has no {SIZES_FILE} with the columns file, name, width, depth, height (m)")
     with listed.open(encoding="utf-8", newline="") as file:
         rows = [defaultdict(str, row) for row in csv.DictReader(file)]
     licences = sorted({row["licence"] or "none stated" for row in rows})
@@ -192,12 +187,8 @@ def read_libraries(paths: Iterable[Path]) -> list[Model]:
 
 def primitives() -> list[Model]:
     """Boxes and simple shapes for every role, for tests and for rooms without a furniture library."""
-    library = Library("primitives", "none needed", None)
-    return [
-        Model(rule.role, "", tuple(side * k for side in rule.usual), library, rule.shape, role=rule.role)
-        for rule in RULES.values()
-        for k in (0.92, 1.0)
-    ]
+    library = Library("primitives", "public domain", None)
+    return [Model(rule.role, "", rule.usual, library, rule.shape, role=rule.role) for rule in RULES.values()]
 
 
 def by_role(models: Iterable[Model]) -> dict[str, list[Model]]:
@@ -205,7 +196,7 @@ def by_role(models: Iterable[Model]) -> dict[str, list[Model]]:
 
     Example:
         >>> sorted(model.file for model in by_role([])["bed"])
-        ['bed', 'bed']
+        ['bed']
     """
     roles: dict[str, dict[tuple, Model]] = defaultdict(dict)  # a model that several libraries hold counts once
     for model in models:

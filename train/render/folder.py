@@ -21,11 +21,6 @@ from train.render.catalogue import Library
 ROOM_FILE, LICENCES_FILE = "room.json", "licences.csv"
 
 
-def room_name(seed: int, number: int) -> str:
-    """Name of a room's folder."""
-    return f"{seed}-{number:05d}"
-
-
 @contextmanager
 def claimed(output: Path, name: str) -> Iterator[Path | None]:
     """A folder to write a room to, or None if the room is finished or another process is at it.

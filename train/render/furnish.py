@@ -13,7 +13,7 @@ import numpy as np
 from train.render import things
 from train.render.catalogue import BUILT, RULES, USES, Model, numbers, table
 from train.render.layout import Item, Zone
-from train.render.mesh import CELL, Paint, Shape
+from train.render.mesh import Paint, Shape
 from train.render.plan import KINDS, Light, Room, chances
 from train.render.things import colour
 
@@ -118,7 +118,7 @@ class _Furnishing:
             yaw = self.rng.randrange(4) * math.pi / 2 + self.rng.gauss(0, 0.03)
             x, y = (item.box._replace(yaw=yaw).reach(axis) + margin for axis in (0, math.pi / 2))
             place = self.between(zone.x0 + x, zone.x1 - x), self.between(zone.y0 + y, zone.y1 - y)
-            if zone.holds(*place, margin) and self.layout.put(item, zone, *place, yaw, pad=0.04):
+            if zone.holds(*place, margin) and self.layout.put(item, zone, *place, yaw):
                 return self.arrange(item)
 
     def arrange(self, anchor: Item) -> None:
@@ -174,8 +174,7 @@ class _Furnishing:
         """A blanket, tablecloth or garment on furniture."""
         wide, deep, low, high, thick, hang = CLOTHS[role]
         size = [share * side + self.between(low, high) for share, side in zip((wide, deep), carrier.size, strict=False)]
-        top, cell, yaw = carrier.mesh.survey.top * carrier.scale, CELL * carrier.scale, self.rng.gauss(0, turn)
-        mesh = things.drape(self.rng, top, cell, (u, v), size, yaw, thick, hang)
+        mesh = things.drape(self.rng, carrier, (u, v), size, self.rng.gauss(0, turn), thick, hang)
         if mesh:
             (x, y, z), (right, back, _) = mesh.bounds
             cloth = Item.of(role, mesh, carrier, carrier.z + z, soft=True)
@@ -220,9 +219,9 @@ class _Furnishing:
         cool = colour(rng, self.some([0.12, 0.45, 0.6]), self.between(0, 0.12), 1)
         lit = not day or self.likely(0.6 if zone is layout.zones[0] else 0.85)
         strips = (self.table["use"] == "public" or self.kind == "basement") and self.likely(0.7)
-        wide, deep, columns, rows = zone.x1 - zone.x0, zone.y1 - zone.y0, 1, 1
-        if strips or zone.area > 22 or self.likely(0.2):
-            columns, rows = max(1, round(wide / 2.4)), max(1, round(deep / 2.4))
+        wide, deep = zone.x1 - zone.x0, zone.y1 - zone.y0
+        apart = 2.4 if strips or zone.area > 22 or self.likely(0.2) else 30
+        columns, rows = max(1, round(wide / apart)), max(1, round(deep / apart))
         watts = zone.area * self.between(6, 16) * (self.between(0.2, 1) if day else 1) / (columns * rows)
         glow = Paint((1, 0.97, 0.9), glow=self.between(8, 30) if lit else 0.0)
         panel, hanging = self.some([(1.2, 0.3), (1.2, 0.3), (0.6, 0.6)]), self.make("ceiling lamp")

@@ -15,6 +15,11 @@ from train.render.mesh import CELL, Layer, Mesh, load, turned
 TOLERANCE = 0.004  # metres by which neighbours may touch
 
 
+def _moved(x: float, y: float, yaw: float, u: float, v: float) -> tuple[float, float]:
+    c, s = math.cos(yaw), math.sin(yaw)
+    return x + u * c - v * s, y + u * s + v * c
+
+
 class Wall(NamedTuple):
     """One side of a zone, seen from inside: `u` runs along it from its middle, to the right.
 
@@ -31,8 +36,7 @@ class Wall(NamedTuple):
 
     def at(self, u: float, inward: float = 0.0) -> tuple[float, float]:
         """A point on the floor, `u` along the wall and `inward` from it."""
-        c, s = math.cos(self.yaw), math.sin(self.yaw)
-        return self.x + u * c + inward * s, self.y + u * s - inward * c
+        return _moved(self.x, self.y, self.yaw, u, -inward)
 
 
 class Opening(NamedTuple):
@@ -115,10 +119,6 @@ class Box(NamedTuple):
         x, y = self.reach(0), self.reach(math.pi / 2)
         return np.array([self.x - x, self.y - y, self.low]), np.array([self.x + x, self.y + y, self.high])
 
-    def grown(self, by: float) -> "Box":
-        """Wider and deeper by twice `by`."""
-        return self._replace(width=self.width + 2 * by, depth=self.depth + 2 * by)
-
 
 def overlap(a: Box, b: Box) -> float:
     """Metres by which two boxes overlap along the axis where they do least; 0 or less if they are apart.
@@ -180,8 +180,7 @@ class Item:
 
     def at(self, u: float, v: float) -> tuple[float, float]:
         """Room coordinates of a point `u` to its right and `v` to its back."""
-        c, s = math.cos(self.yaw), math.sin(self.yaw)
-        return self.x + u * c - v * s, self.y + u * s + v * c
+        return _moved(self.x, self.y, self.yaw, u, v)
 
     def vertices(self) -> np.ndarray:
         """Its vertices in the room."""
@@ -239,6 +238,10 @@ class Layout:
         """Whether nothing overlaps with a box, apart from some things, and from doorways with `doors`."""
         return all(item in ignore if item else doors for _, item in self.touching(box))
 
+    def holds(self, x: float, y: float, margin: float) -> bool:
+        """Whether a point lies in a room, at least `margin` from the walls of its rectangle."""
+        return any(zone.holds(x, y, margin) for zone in self.zones)
+
     def inside(self, zone: Zone, box: Box) -> bool:
         """Whether a box lies within a zone."""
         low, high = box.bounds
@@ -261,12 +264,10 @@ class Layout:
         size = tuple(side * scale for side in model.size)
         return Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
 
-    def put(
-        self, item: Item, zone: Zone, x: float, y: float, yaw: float, pad: float = 0.0, close: Sequence[Item] = ()
-    ) -> Item | None:
+    def put(self, item: Item, zone: Zone, x: float, y: float, yaw: float, close: Sequence[Item] = ()) -> Item | None:
         """Place a thing if it fits: by boxes, and against the things in `close` by their surfaces."""
         item.x, item.y, item.yaw = x, y, yaw
-        if not self.inside(zone, item.box) or not self.free(item.box.grown(pad), close):
+        if not self.inside(zone, item.box) or not self.free(item.box, close):
             return None
         for other in close:
             if overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item)):

@@ -82,16 +82,13 @@ def _as_bytes(picture: np.ndarray) -> np.ndarray:
 
 
 def _print(values: Values, k: int) -> np.ndarray:
-    """Patterned cloth or wallpaper: stripes, checks, dots, or a mirrored ornament."""
+    """Patterned cloth or wallpaper: stripes, checks, or a mirrored ornament."""
     palette = values.random((6, 3)) * 0.35 + values.random((6, 1)) * 0.4 + 0.25
-    edges, count = np.cumsum(values.random(6) + 0.1), int(values.integers(3, 9))
+    edges = np.cumsum(values.random(6) + 0.1)
     picture = palette[np.searchsorted(edges / edges[-1], X).clip(0, 5)]
     if k % 4 == 1:
         picture = (picture + picture.transpose(1, 0, 2)) / 2
-    elif k % 4 == 2:
-        u, v = X * count % 1 - 0.5, (Y * count + 0.5 * ((X * count).astype(int) % 2)) % 1 - 0.5
-        picture = np.where((np.hypot(u, v) < values.uniform(0.15, 0.4))[..., None], palette[0], palette[1])
-    elif k % 4 == 3:
+    elif k % 4 > 1:
         field = noise(values, 1.6, side=SIDE // 4)
         field = np.tile(np.block([[field, field[:, ::-1]], [field[::-1], field[::-1, ::-1]]]), (2, 2))
         picture = palette[np.clip((field * 1.3 + 3).astype(int), 0, 5)]
@@ -151,17 +148,12 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
 
     def tile(number: int) -> np.ndarray:
         if number in PICTURES:
-            canvas, rim = photo(), TILE // 6
-            if number % 4 == 0:  # passe-partout
-                return np.pad(canvas[rim:-rim, rim:-rim], ((rim, rim), (rim, rim), (0, 0)), constant_values=0.9)
-            return canvas.mean(2, keepdims=True).repeat(3, 2) if number % 7 == 0 else canvas
+            return photo()
         shown = number in SCREENS and rng.random() < 0.4
         canvas = photo() * between(0.3, 1) if shown else np.full((TILE, TILE, 3), rng.choice([0.05, 0.9, 0.95]))
         if number in PAPERS:
             canvas[:] = 0.92
             _lines(rng, canvas, -0.55, 14, rng.choice([5, 7, 9]))
-            if rng.random() < 0.5:
-                canvas[30:90, 20:120] = photo()[30:90, 20:120]
         elif number in COVERS:
             hue = rng.choice([0.02, 0.08, 0.12, 0.6, rng.random()])
             canvas[:] = colour(rng, hue, between(0.05, 0.7), between(0.15, 0.95))
@@ -181,14 +173,10 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
 
 
 def outside(rng: random.Random) -> np.ndarray:
-    """What is seen, out of focus, through a window: sky, trees and walls of houses; (256, 256, 3) uint8."""
+    """What is seen, out of focus, through a window: sky and hills; (256, 256, 3) uint8."""
     if rng.random() < 0.4:  # burnt-out sky
         return np.full((256, 256, 3), (rng.randrange(225, 256), 240, 255), np.uint8)
     canvas = _landscape(np.random.default_rng(rng.randrange(2**32)), 256)
-    for _ in range(rng.randrange(0, 5)):
-        x, top, w = rng.randrange(200), rng.randrange(60, 200), rng.randrange(30, 110)
-        canvas[top:, x : x + w] = colour(rng, rng.choice([0.05, 0.1, 0.6]), rng.uniform(0, 0.4), rng.uniform(0.3, 0.9))
-        canvas[top + 12 :: 28, x + 8 : x + w - 8] *= 0.5
     return np.asarray(Image.fromarray(_as_bytes(canvas)).filter(ImageFilter.GaussianBlur(4)))
 
 

@@ -142,7 +142,10 @@ class Mesh:
             np.minimum.at(clearance, cells[above], heights[above] - height)
             if (carries & (clearance > 0.06)).sum() >= 16:
                 layers.append(Layer(height, carries.reshape(shape), clearance.reshape(shape)))
-        voxels = (np.unique(np.floor(points / CELL).astype(int), axis=0) + 0.5) * CELL
+        cubes = np.floor(points / CELL).astype(int)
+        filled = np.zeros(np.ptp(cubes, 0) + 1, bool)
+        filled[tuple((cubes - cubes.min(0)).T)] = True
+        voxels = (np.argwhere(filled) + cubes.min(0) + 0.5) * CELL
         return Survey(layers, top.reshape(shape), voxels.astype(np.float32))
 
 
@@ -210,16 +213,19 @@ class Shape:
         return Mesh(np.concatenate(points), corners, np.concatenate(uv), np.concatenate(slots), list(self.paints))
 
 
-class _Beside(trimesh.resolvers.ZipResolver):
-    """Materials and pictures beside a model in an archive, read when they are asked for."""
+class _Beside(trimesh.resolvers.FilePathResolver):
+    """Materials and pictures beside a model in a folder or an archive, read when they are asked for."""
+
+    def __init__(self, parent: Path | zipfile.Path) -> None:
+        self.parent = parent
 
     def get(self, name: str) -> bytes:
-        return self.archive.read(str(self.namespace / PurePosixPath(name).name))
+        return (self.parent / PurePosixPath(name).name).read_bytes()
 
 
 @lru_cache(maxsize=16)
-def _archive(path: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+def _opened(path: Path) -> Path | zipfile.Path:
+    return path if path.is_dir() else zipfile.Path(io.BytesIO(path.read_bytes()))
 
 
 @lru_cache(maxsize=400)
@@ -228,16 +234,12 @@ def load(model: Model) -> Mesh | None:
 
     The base comes to z = 0, the centre to x = y = 0, and the front looks towards -y.
     """
-    path, file = model.library.path, PurePosixPath(model.file)
-    if path is None:
+    if model.library.path is None:
         return Shape().assemble(model.file, model.size, body=Paint(skin=-2)).mesh()
-    if path.is_dir():
-        source, beside = io.BytesIO((path / file).read_bytes()), trimesh.resolvers.FilePathResolver(path / file)
-    else:
-        source, beside = io.BytesIO(_archive(path).read(model.file)), _Beside(_archive(path))
-        beside.namespace = file.parent
+    file = _opened(model.library.path) / model.file
+    source, kind = io.BytesIO(file.read_bytes()), PurePosixPath(model.file).suffix[1:]
     try:
-        loaded = trimesh.load_scene(source, file_type=file.suffix[1:], resolver=beside, process=False)
+        loaded = trimesh.load_scene(source, file_type=kind, resolver=_Beside(file.parent), process=False)
     except Exception:  # trimesh raises whatever its parsers meet in a damaged file
         return None
     solid, images = Shape(), []

@@ -32,7 +32,7 @@ class Light(NamedTuple):
         kind: "area", "point" or "sun".
         place: in the room, metres.
         aim: direction that it shines in.
-        size: width and height of an area, or diameter, in metres.
+        size: width and height of an area, or diameter of a lamp, in metres.
         power: watts, or W/m2 of the sun.
         colour: sRGB.
     """
@@ -250,4 +250,4 @@ def _daylight(room: Room, rng: Rng) -> None:
         aim = np.subtract(wall.at(0, 1), wall.at(0)) + (rng.gauss(0, 0.5), rng.gauss(0, 0.5))
         sun = colour(rng, 0.1, rng.uniform(0.05, 0.35), 1)
         beam = (*aim.tolist(), -rng.uniform(0.4, 1.3))
-        room.lights.append(Light("sun", (0, 0, 3), beam, (0.02, 0), 8 * day * rng.uniform(1.5, 6), sun))
+        room.lights.append(Light("sun", (0, 0, 3), beam, (0, 0), 8 * day * rng.uniform(1.5, 6), sun))

@@ -33,12 +33,11 @@ def linear(colour: Sequence[float]) -> tuple[float, ...]:
 def cast_by_tree(surfaces: Surfaces) -> Cast:
     """Find the first triangle on each ray with Blender's bounding volume hierarchy."""
     mesh = _triangles("surfaces", surfaces.corners.reshape(-1, 3), np.arange(surfaces.corners.size // 3))
-    item = bpy.data.objects.new("surfaces", mesh)
-    bpy.context.scene.collection.objects.link(item)
-    graph = bpy.context.evaluated_depsgraph_get()
-    graph.update()
-    tree = BVHTree.FromObject(item, graph)
-    bpy.data.objects.remove(item)
+    item, alone = bpy.data.objects.new("surfaces", mesh), bpy.data.scenes.new("surfaces")
+    alone.collection.objects.link(item)
+    alone.view_layers[0].update()
+    tree = BVHTree.FromObject(item, alone.view_layers[0].depsgraph)
+    bpy.data.scenes.remove(alone)
     bpy.data.meshes.remove(mesh)
 
     def cast(eye: np.ndarray, rays: np.ndarray) -> np.ndarray:
@@ -67,12 +66,11 @@ class Scene:
 
     Args:
         size: (height, width) of the pictures.
-        threads: of the renderer.
         samples: rays for each pixel, at most; the picture is denoised.
     """
 
-    def __init__(self, size: tuple[int, int], threads: int = 1, samples: int = 9) -> None:
-        self.size, self.threads, self.samples = size, threads, samples
+    def __init__(self, size: tuple[int, int], samples: int) -> None:
+        self.size, self.samples = size, samples
 
     def build(self, room: Room, rng: random.Random, pictures: Sequence[Path] = ()) -> None:
         """Replace the scene by a room.
@@ -88,7 +86,6 @@ class Scene:
             for name, value in settings.items():
                 setattr(attrgetter(owner)(self.scene), name, value)
         self.scene.render.resolution_y, self.scene.render.resolution_x = self.size
-        self.scene.render.threads = self.threads
         self.scene.cycles.samples, self.scene.cycles.adaptive_min_samples = self.samples, max(4, self.samples // 2)
         self.camera = self.scene.camera = self._place("camera", bpy.data.cameras.new("camera"))
         self.camera.data.sensor_fit, self.camera.data.clip_start = "HORIZONTAL", 0.02
@@ -187,9 +184,7 @@ class Scene:
         data.energy, data.color = light.power, linear(light.colour)
         if light.kind == "area":
             data.shape, (data.size, data.size_y) = "RECTANGLE", light.size
-        elif light.kind == "sun":
-            data.angle = light.size[0]
-        else:
+        elif light.kind == "point":
             data.shadow_soft_size = light.size[0] / 2
         placed = self._place("light", data, light.place)
         placed.visible_camera = False
@@ -205,9 +200,8 @@ class Scene:
         Returns:
             (H, W, 3) float32 linear radiance.
         """
-        pose = np.eye(4)
-        pose[:3, :3], pose[:3, 3] = view.rotation, view.eye
-        self.camera.matrix_world, self.camera.data.angle = Matrix(pose.tolist()), math.radians(view.fov_deg)
+        self.camera.matrix_world = Matrix.LocRotScale(view.eye, Matrix(view.rotation.tolist()), None)
+        self.camera.data.angle = math.radians(view.fov_deg)
         self.scene.cycles.seed = seed
         pixels = np.empty(self.size[0] * self.size[1] * 4, np.float32)
         with tempfile.TemporaryDirectory() as folder:

@@ -29,7 +29,6 @@ class Settings(NamedTuple):
         strength: of the photo model; 0 for clean pictures.
         kinds: of rooms; all of `train.render.plan.KINDS` if empty.
         samples: rays for each pixel.
-        threads: of the renderer.
     """
 
     seed: int = 0
@@ -39,7 +38,6 @@ class Settings(NamedTuple):
     strength: float = 1.0
     kinds: tuple[str, ...] = ()
     samples: int = 9
-    threads: int = 1
 
 
 # A rendered view: the camera, a JPEG, and (H, W) metres along its axis at the pixel centres, 0 where there is nothing.
@@ -77,7 +75,7 @@ class Studio:
 
     def __init__(self, settings: Settings, roles: dict[str, list[Model]], pictures: Sequence[Path] = ()) -> None:
         self.settings, self.roles, self.pictures = settings, roles, pictures
-        self.scene = Scene(settings.size, settings.threads, settings.samples)
+        self.scene = Scene(settings.size, settings.samples)
 
     def _stream(self, number: int, purpose: str) -> random.Random:
         """Random numbers that depend on nothing but seed, room and purpose."""
@@ -100,8 +98,7 @@ class Studio:
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
         """Render the views of the room that was built last; those too near, black or blown out are left out."""
-        rng = self._stream(number, "photo")
-        device = rng.getrandbits(64)
+        device = self._stream(number, "photo").getrandbits(64)
         for index, view in enumerate(built.views):
             begin = time.process_time()
             depth = exact_depth(built, view, self.settings.size)

@@ -11,8 +11,8 @@ import numpy as np
 import trimesh
 from scipy.ndimage import convolve, maximum_filter
 
-from train.render.layout import Opening
-from train.render.mesh import Mesh, Paint, Shape, turned
+from train.render.layout import Item, Opening
+from train.render.mesh import CELL, Mesh, Paint, Shape, turned
 
 ATLAS = Paint(pattern="atlas", mapped=True, colour=(1, 1, 1), roughness=0.5)
 PICTURES, PAPERS, COVERS, SCREENS = range(0, 32), range(32, 40), range(40, 56), range(56, 64)  # tiles of the atlas
@@ -205,19 +205,16 @@ def keyboard(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
 
 
 def rug(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """A thin carpet, plain or with a border."""
-    width, depth, _ = size
-    solid.box(HERE, (width, depth, 0.01), fabric(rng))
-    if rng.random() < 0.5:
-        solid.box((0, 0, 0.01), (width - 0.24, depth - 0.24, 0.002), fabric(rng))
+    """A thin carpet."""
+    solid.box(HERE, (*size[:2], 0.01), fabric(rng))
 
 
 def noise(values: np.random.Generator, power: float, stretch: tuple = (1, 1), side: int = SIDE) -> np.ndarray:
     """Noise that repeats at its borders, with spectrum 1 / f^power, mean 0 and deviation 1; `stretch` along x and y."""
-    f = np.fft.fftfreq(side) * side
-    radius = np.hypot(f[None] * stretch[0], f[:, None] * stretch[1])
+    across, along = np.fft.rfftfreq(side) * side, np.fft.fftfreq(side) * side
+    radius = np.hypot(across * stretch[0], along[:, None] * stretch[1])
     radius[0, 0] = np.inf
-    field = np.fft.ifft2(np.fft.fft2(values.standard_normal((side, side))) * radius**-power).real
+    field = np.fft.irfft2(np.fft.rfft2(values.standard_normal((side, side))) * radius**-power, (side, side))
     return field / field.std()
 
 
@@ -247,21 +244,19 @@ def cushion(solid: Shape, rng: Rng, size: tuple, _: Decor, leaning: tuple[float,
         solid.grid(sheet[:, ::side], paint)
 
 
-def drape(
-    rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: float, thick: float, hang: float
-) -> Mesh | None:
+def drape(rng: Rng, carrier: Item, at: tuple, size: tuple, yaw: float, thick: float, hang: float) -> Mesh | None:
     """A cloth that lies on the highest surfaces of a thing and hangs over its edges.
 
     Args:
         rng: decides the folds.
-        top: (rows, columns) heights of the thing, centred, in metres; `cell` metres apart.
+        carrier: the thing.
         at: centre of the cloth in the thing's coordinates.
         size: width and depth of the cloth.
         yaw: its turn.
         thick: of the cloth with its folds.
         hang: how far it hangs below the surface at its centre.
     """
-    n = 26
+    n, cell, top = 26, CELL * carrier.scale, carrier.mesh.survey.top * carrier.scale
     reach = math.ceil(max(size) / n / cell / 2)  # between two points of the cloth nothing may come through it
     top = np.pad(maximum_filter(top, 2 * reach + 1, mode="constant"), 1)
     v, u, waves = _sheet(rng, n)
@@ -324,10 +319,7 @@ def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None
         solid.box((k * (width + rim) / 2, -0.009, 0), (rim, 0.018, height), trim)
     solid.box((0, -0.009, height), (width + 2 * rim, 0.018, rim), trim)
     if hole.kind == "door":
-        paint = rng.choice([WHITE, wood(rng), wood(rng), DARK])
-        solid.box((0, thick + 0.02, 0), (width, 0.04, height), paint)
-        for low, high in rng.choice([[], [(0.2, 0.9), (1.1, 1.85)], [(0.2, 1.85)]]):
-            solid.box((0, thick - 0.004, low), (width - 0.24, 0.008, high - low), paint)
+        solid.box((0, thick + 0.02, 0), (width, 0.04, height), rng.choice([WHITE, wood(rng), wood(rng), DARK]))
         solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.02, 0.024), METAL)
         solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
 
