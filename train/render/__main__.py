@@ -20,7 +20,6 @@ from depth_unet.folders import photos_in
 from train.render import catalogue, folder
 from train.render.plan import KINDS
 
-# Kind and number of the room, and number of the view in it.
 EXAMPLES = {
     "living_room": ("living room", 0, 3), "kitchen": ("kitchen", 0, 3), "bedroom": ("bedroom", 3, 3),
     "desk": ("office", 3, 1),
@@ -126,14 +125,16 @@ def render(options: argparse.Namespace) -> int:
 
 
 def render_examples(options: argparse.Namespace) -> None:
-    """Render the photos that the page offers as examples, with the lens in their EXIF."""
+    """Render the photos that the page offers as examples, with the lens in their EXIF.
+
+    `EXAMPLES` states kind and number of the room, and the number of the view in it.
+    """
     from train.render.photo import with_focal_35mm
     from train.render.studio import Settings, Studio
 
     if not options.furniture:
         raise ValueError("--examples needs --furniture: the page shows furnished rooms")
-    height, width = EXAMPLES_SIZE
-    fov = Camera.from_focal_35mm(width, height, EXAMPLES_LENS).horizontal_fov_deg
+    fov = Camera.from_focal_35mm(*EXAMPLES_SIZE[::-1], EXAMPLES_LENS).horizontal_fov_deg
     roles = catalogue.by_role(_models(options))
     for name, (kind, number, index) in EXAMPLES.items():
         with _silent():

@@ -17,7 +17,6 @@ from train.render.plan import Room
 
 GRID = (12, 16)  # rows and columns of the rays that judge a view
 TABLE = {row["kind"]: row for row in table("cameras.csv")}
-KINDS = {kind: float(row["share"]) for kind, row in TABLE.items()}
 # Nearest 2 % of the pixels, range of the median depth, largest share of one plane.
 LIMITS = {kind: numbers(row["limits"]) for kind, row in TABLE.items()}
 STAND = {kind: numbers(row["stand"]) for kind, row in TABLE.items()}  # metres to where a person stands, highest pitch
@@ -32,7 +31,7 @@ class View(NamedTuple):
         pitch: above the horizon, radians.
         roll: clockwise turn of the camera about its axis, radians.
         fov_deg: field of view across.
-        kind: one of `KINDS`.
+        kind: one of cameras.csv.
     """
 
     eye: tuple[float, float, float]
@@ -45,8 +44,8 @@ class View(NamedTuple):
     @property
     def rotation(self) -> np.ndarray:
         """(3, 3) matrix whose columns are right, up and backward in the room."""
-        quarter = math.pi / 2
-        return Rotation.from_euler("ZXZ", (self.yaw - quarter, self.pitch + quarter, -self.roll)).as_matrix()
+        turns = self.yaw - math.pi / 2, self.pitch + math.pi / 2, -self.roll
+        return Rotation.from_euler("ZXZ", turns).as_matrix()
 
     def rays(self, height: int, width: int) -> np.ndarray:
         """Directions through the pixel centres, (height * width, 3); 1 m long along the camera's axis."""
@@ -59,12 +58,10 @@ class Surfaces(NamedTuple):
 
     Args:
         corners: (T, 3, 3) metres.
-        normals: (T, 3) not normalised.
         owners: (T,) number of the thing that each belongs to.
     """
 
     corners: np.ndarray
-    normals: np.ndarray
     owners: np.ndarray
 
     @classmethod
@@ -74,12 +71,11 @@ class Surfaces(NamedTuple):
         for item in items:
             solid = np.array([paint.opacity >= clear for paint in item.mesh.paints])[item.mesh.slots]
             corners.append(item.vertices()[item.mesh.faces[solid]])
-        triangles, owners = np.concatenate(corners), np.repeat(np.arange(len(items)), [*map(len, corners)])
-        return cls(triangles, trimesh.triangles.cross(triangles), owners)
+        return cls(np.concatenate(corners), np.repeat(np.arange(len(items)), [*map(len, corners)]))
 
     def planes(self, hit: np.ndarray) -> np.ndarray:
         """How many of these triangles lie in each plane of each thing."""
-        normals = self.normals[hit]
+        normals = trimesh.triangles.cross(self.corners[hit])
         unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         offset = (unit * self.corners[hit, 0]).sum(1)
         keys = np.column_stack([np.round(unit * 10), np.round(offset * 10), self.owners[hit]])
@@ -87,7 +83,7 @@ class Surfaces(NamedTuple):
 
     def depth(self, eye: np.ndarray, rays: np.ndarray, hit: np.ndarray) -> np.ndarray:
         """Depth along the camera's axis where the rays meet the planes of triangles, 0 where `hit` is -1."""
-        normals = self.normals[hit]
+        normals = trimesh.triangles.cross(self.corners[hit])
         with np.errstate(divide="ignore", invalid="ignore"):
             depth = (normals * (self.corners[hit, 0] - eye)).sum(1) / (normals * rays).sum(1)
         return np.where((hit >= 0) & np.isfinite(depth), depth, 0.0)
@@ -114,12 +110,9 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     near, low, high, most = LIMITS[view.kind]
     median, planes = float(np.median(depth)), surfaces.planes(hit)
     share = planes.max() / len(hit)
-    faults = {
-        "void": (hit < 0).mean() > 0.02, "near": np.percentile(depth, 2) < near,
-        "median": not low < median < high, "plane": share > most,
-    }  # fmt: skip
-    for reason in (reason for reason, found in faults.items() if found):
-        return Judged(reason, 9.0)
+    faults = (hit < 0).mean() > 0.02, np.percentile(depth, 2) < near, not low < median < high, share > most
+    if any(faults):
+        return Judged(("void", "near", "median", "plane")[faults.index(True)], 9.0)
     things = len(np.unique(surfaces.owners[hit]))
     score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt(len(planes))
     score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front")
@@ -193,7 +186,7 @@ def find_views(room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: 
     """
     views: list[View] = []
     for _ in range(count):
-        kind = rng.choices([*KINDS], [*KINDS.values()])[0]
+        kind = rng.choices([*TABLE], [float(row["share"]) for row in TABLE.values()])[0]
         medians = {"standing": math.exp(rng.gauss(math.log(2.7), 0.33)), "single": rng.uniform(1.0, 2.0)}
         wanted = medians.get(kind, rng.uniform(0.45, 1.1))
         best: tuple[float, View] | None = None
@@ -201,10 +194,8 @@ def find_views(room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: 
             if kind != "standing" and attempt == 40 and best is None:
                 kind, wanted = "standing", 2.7
             view = _draw(kind, room.layout, fov_deg, rng)
-            if view is None:
-                continue
-            judged = judge(view, wanted, surfaces, cast, views)
-            if not judged.reason and (best is None or judged.score < best[0]):
+            judged = view and judge(view, wanted, surfaces, cast, views)
+            if judged and not judged.reason and (best is None or judged.score < best[0]):
                 best = (judged.score, view)
                 if judged.score < -0.85:
                     break

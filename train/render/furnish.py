@@ -5,8 +5,6 @@ rooms.csv lists the furniture of each kind of room, companions.csv what stands b
 """
 
 import math
-import random
-from collections import defaultdict
 
 import numpy as np
 
@@ -15,19 +13,16 @@ from train.render.catalogue import BUILT, RULES, USES, Model, numbers, table
 from train.render.layout import Item, Zone
 from train.render.mesh import Paint, Shape
 from train.render.plan import KINDS, Light, Room, chances
-from train.render.things import colour
+from train.render.things import Rng, colour
 
-COMPANIONS: dict[str, list[dict[str, str]]] = defaultdict(list)
-for _row in table("companions.csv"):
-    for _anchor in _row["anchor"].split("/"):
-        COMPANIONS[_anchor].append(_row)
+COMPANIONS = table("companions.csv")
 CLOTHS = {  # share of the carrier's width and depth, range of metres added, thickness with folds, how far it hangs
     "cover": (1.05, 0.65, -0.1, 0.1, 0.05, 0.2), "blanket": (0, 0, 0.5, 0.9, 0.02, 0.15),
     "tablecloth": (1.05, 1.08, 0, 0.02, 0.004, 0.2), "garment": (0, 0, 0.25, 0.6, 0.05, 0.03),
 }  # fmt: skip
 
 
-def furnish(room: Room, roles: dict[str, list[Model]], rng: random.Random) -> None:
+def furnish(room: Room, roles: dict[str, list[Model]], rng: Rng) -> None:
     """Fill a room and those behind its doorways, and hang up the lamps.
 
     Args:
@@ -42,7 +37,7 @@ def furnish(room: Room, roles: dict[str, list[Model]], rng: random.Random) -> No
 class _Furnishing:
     """Furniture and clutter of one zone."""
 
-    def __init__(self, room: Room, zone: Zone, roles: dict[str, list[Model]], rng: random.Random) -> None:
+    def __init__(self, room: Room, zone: Zone, roles: dict[str, list[Model]], rng: Rng) -> None:
         self.room, self.layout, self.zone, self.roles, self.rng = room, room.layout, zone, roles, rng
         self.between, self.some = rng.uniform, rng.choice
         self.kind, self.table = zone.kind, KINDS[zone.kind]
@@ -125,8 +120,8 @@ class _Furnishing:
         """Place the companions of a thing, and theirs."""
         if anchor.role in ("table", "small table") and anchor.on == "floor":
             self.around(anchor, "office chair" if self.kind in ("office", "meeting room") else "chair")
-        for row in COMPANIONS[anchor.role]:
-            if self.likely(float(row["chance"])):
+        for row in COMPANIONS:
+            if anchor.role in row["anchor"].split("/") and self.likely(float(row["chance"])):
                 ranges = zip((numbers(row["across"]), numbers(row["along"])), anchor.size, strict=False)
                 u, v = (share * side / 2 + self.between(low, high) for (share, low, high), side in ranges)
                 placed = getattr(self, row["how"])(anchor, self.some(row["what"].split("/")), u, v, float(row["turn"]))
@@ -215,6 +210,7 @@ class _Furnishing:
         """Lamps at the ceiling, and the light of those that stand on floors and tables."""
         rng, layout, zone, lights = self.rng, self.layout, self.zone, self.room.lights
         day = self.room.windows and not self.room.night
+        shining = 0.2 if day else 0.5
         warm = colour(rng, self.between(0.07, 0.13), self.between(0.1, 0.55), 1)
         cool = colour(rng, self.some([0.12, 0.45, 0.6]), self.between(0, 0.12), 1)
         lit = not day or self.likely(0.6 if zone is layout.zones[0] else 0.85)
@@ -238,7 +234,6 @@ class _Furnishing:
                 spot = Light("area", below, (0, 0, -1), panel, watts, cool)
                 lights.append(spot if strips else Light("point", below, (0, 0, -1), (0.24, 0), 1.3 * watts, warm))
         for item in layout.items:
-            lamp = item.role in ("table lamp", "floor lamp") and zone.holds(item.x, item.y)
-            if lamp and self.likely(0.2 if day else 0.5):
+            if item.role in ("table lamp", "floor lamp") and zone.holds(*item.at(0, 0)) and self.likely(shining):
                 place = (item.x, item.y, item.z + 0.8 * item.size[2])
                 lights.append(Light("point", place, (0, 0, -1), (0.14, 0), self.between(6, 30), warm))

@@ -257,12 +257,9 @@ class Layout:
 
     def make(self, model: Model) -> Item | None:
         """A piece of furniture at the origin, in this room's scale of it."""
-        mesh = load(model)
-        if mesh is None:
-            return None
-        scale = self._scales.setdefault(model, self.rng.uniform(0.94, 1.06))  # one scale in a room
+        mesh, scale = load(model), self._scales.setdefault(model, self.rng.uniform(0.94, 1.06))  # one scale in a room
         size = tuple(side * scale for side in model.size)
-        return Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
+        return mesh and Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
 
     def put(self, item: Item, zone: Zone, x: float, y: float, yaw: float, close: Sequence[Item] = ()) -> Item | None:
         """Place a thing if it fits: by boxes, and against the things in `close` by their surfaces."""

@@ -1,7 +1,6 @@
 """Textures made by numpy: wood, tiles, carpet, plaster, fabric; pictures, papers, screens; dyes of furniture."""
 
 import colorsys
-import random
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,7 +18,6 @@ Values = np.random.Generator
 Noise = Callable[..., np.ndarray]  # (power, stretch) -> (SIDE, SIDE)
 Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
 TILE = 160  # pixels of a tile of the atlas
-HUES = [0.06, 0.08, 0.1, 0.6]
 CLOTH = re.compile(r"(?i)sofa|couch|armchair|bed\b|futon|puff|curtain|chair|towel|cushion|ottoman")
 
 
@@ -95,9 +93,6 @@ def _print(values: Values, k: int) -> np.ndarray:
     return 0.8 + (picture - picture.mean()) * values.uniform(0.5, 1.1) + 0.02 * noise(values, 0.2)[..., None]
 
 
-# Pictures, papers, covers and screens
-
-
 def _landscape(values: Values, side: int) -> np.ndarray:
     """Sky above hills."""
 
@@ -130,7 +125,7 @@ def _lines(rng: Rng, canvas: np.ndarray, ink: float, left: int, step: int) -> No
         canvas[row : row + 2, left:end] += ink * np.array([rng.random() > 0.22 for _ in range(left, end)])[:, None]
 
 
-def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
+def atlas(rng: Rng, pictures: Sequence[Path] = ()) -> np.ndarray:
     """64 tiles of pictures, papers, covers of books and boxes, and screens, (1280, 1280, 3) uint8.
 
     Args:
@@ -172,7 +167,7 @@ def atlas(rng: random.Random, pictures: Sequence[Path] = ()) -> np.ndarray:
     return _as_bytes(np.vstack(rows))
 
 
-def outside(rng: random.Random) -> np.ndarray:
+def outside(rng: Rng) -> np.ndarray:
     """What is seen, out of focus, through a window: sky and hills; (256, 256, 3) uint8."""
     if rng.random() < 0.4:  # burnt-out sky
         return np.full((256, 256, 3), (rng.randrange(225, 256), 240, 255), np.uint8)
@@ -198,7 +193,8 @@ def dye(paint: Paint, name: str, rng: Rng) -> Paint:
         return paint._replace(roughness=rough, specular=specular, shift=shift)
     hue, saturation, value = colorsys.rgb_to_hsv(*paint.colour)
     if paint.skin == -2 or rng.random() < 0.35:  # its file states no colour, or it is dyed
-        hue, saturation = some([*HUES, rng.random()]), saturation * between(0.2, 0.9) + some([0, 0, 0, 0.1, 0.4])
+        hue = some([0.06, 0.08, 0.1, 0.6, rng.random()])
+        saturation = saturation * between(0.2, 0.9) + some([0, 0, 0, 0.1, 0.4])
         value = between(0.2, 0.9) if paint.skin == -2 else value
     value = min(0.93, max(0.05, value * between(0.7, 1.15) + between(-0.05, 0.08)))
     pattern, scale = "", between(0.25, 0.9) if cloth else between(0.5, 1.5)

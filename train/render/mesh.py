@@ -3,7 +3,7 @@
 import io
 import math
 import zipfile
-from collections import defaultdict, namedtuple
+from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -13,14 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
-from train.render.catalogue import SIDES as COLUMNS
-from train.render.catalogue import Model, table
+from train.render.catalogue import SIDES, Model, table
 
 CELL = 0.025  # metres, of the grids in which surfaces are searched
 Point = tuple[float, float, float]
-PARTS: dict[str, list[dict[str, str]]] = defaultdict(list)
-for _part in table("parts.csv"):
-    PARTS[_part["thing"]].append(_part)
+PARTS = table("parts.csv")
 
 
 class Paint(NamedTuple):
@@ -28,13 +25,13 @@ class Paint(NamedTuple):
 
     Args:
         colour: sRGB in [0, 1].
-        pattern: a texture of `train.render.materials`, multiplied by the colour; "" for none.
+        pattern: a texture of `train.render.materials`, multiplied by the colour; "" for none; "atlas" and "outside" lie
+            on the mesh by its own coordinates.
         scale: metres that the texture covers.
         roughness, metallic, specular: of the Principled shader.
         glow: emitted radiance; 0 for none.
         opacity: below 1 for glass.
         turned: rotate the texture by 90 degrees.
-        mapped: use the mesh's own texture coordinates instead of a box projection.
         tile: number of the picture where the pattern is "atlas".
         skin: number of the texture of a furniture model; -1 for none, -2 for an unknown colour.
         shift: hue, saturation and value by which that texture is changed; (0.5, 1, 1) leaves it.
@@ -49,26 +46,12 @@ class Paint(NamedTuple):
     glow: float = 0.0
     opacity: float = 1.0
     turned: bool = False
-    mapped: bool = False
     tile: int = -1
     skin: int = -1
     shift: tuple[float, float, float] = (0.5, 1.0, 1.0)
 
 
-class Layer(NamedTuple):
-    """A horizontal surface of a piece of furniture.
-
-    Args:
-        height: metres above its base.
-        carries: (rows, columns) whether a cell of `CELL` metres belongs to it; rows along y.
-        clearance: (rows, columns) free metres above each cell.
-    """
-
-    height: float
-    carries: np.ndarray
-    clearance: np.ndarray
-
-
+Layer = namedtuple("Layer", "height carries clearance")
 Survey = namedtuple("Survey", "layers top voxels")  # of `Mesh.survey`
 
 
@@ -117,9 +100,10 @@ class Mesh:
     def survey(self) -> Survey:
         """What layout needs to know of the surface.
 
-        `layers`: the horizontal surfaces that can carry things, from the lowest to the highest; `top`: (rows, columns)
-        height of the highest surface in each cell, 0 where there is none; `voxels`: (N, 3) centres of the cubes of
-        `CELL` metres that the surface passes through.
+        `layers`: the horizontal surfaces that can carry things, from the lowest to the highest, each with its height
+        in metres above the base, (rows, columns) whether a cell of `CELL` metres belongs to it, and the free metres
+        above each cell; rows are along y. `top`: (rows, columns) height of the highest surface in each cell, 0 where
+        there is none. `voxels`: (N, 3) centres of the cubes of `CELL` metres that the surface passes through.
         """
         points, faces = self.samples()
         upward, downward = faces > 0, faces < 0
@@ -156,7 +140,7 @@ def turned(points: np.ndarray, yaw: float) -> np.ndarray:
 
 
 CORNERS = np.array([(x, y, z) for z in (0, 1) for x, y in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))])
-SIDES = np.array([(0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7), (3, 2, 1, 0)])
+QUADS = np.array([(0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7), (3, 2, 1, 0)])
 
 
 class Shape:
@@ -179,20 +163,19 @@ class Shape:
             uv = (np.clip(uv, 0.024, 0.976) + (paint.tile % 8, 7 - paint.tile // 8)) / 8
         self.add(points, np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
 
-    def front(self, across: tuple, heights: tuple, y: float, paint: Paint) -> None:
-        """An upright rectangle that faces -y: its left and right, its bottom and top."""
-        (left, right), (low, high) = across, heights
+    def front(self, left: float, right: float, low: float, high: float, y: float, paint: Paint) -> None:
+        """An upright rectangle that faces -y."""
         self.quad([(left, y, low), (right, y, low), (right, y, high), (left, y, high)], paint)
 
     def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0) -> None:
         """A box on the centre of its base."""
-        for side in (turned(CORNERS * size, yaw) + base)[SIDES]:
+        for side in (turned(CORNERS * size, yaw) + base)[QUADS]:
             self.quad(side, paint)
 
     def assemble(self, thing: str, size: Point, **paints: Paint) -> "Shape":
         """Add the boxes of a thing of parts.csv, which states their place and size as shares of its own."""
-        for row in PARTS[thing]:
-            place, sides = (np.array([float(row[key]) for key in keys]) * size for keys in ("xyz", COLUMNS))
+        for row in [row for row in PARTS if row["thing"] == thing]:
+            place, sides = (np.array([float(row[key]) for key in keys]) * size for keys in ("xyz", SIDES))
             self.box(place, sides, paints[row["paint"]])
         return self
 
@@ -271,4 +254,4 @@ def _looks(part: trimesh.Trimesh, images: list[np.ndarray]) -> tuple[np.ndarray,
     image = material.image.convert("RGB")
     image.thumbnail((512, 512))
     images.append(np.asarray(image))
-    return np.asarray(uv)[:, :2], paint._replace(mapped=True, skin=len(images) - 1)
+    return np.asarray(uv)[:, :2], paint._replace(skin=len(images) - 1)

@@ -61,7 +61,6 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
     Returns:
         The bytes of a JPEG file.
     """
-    random_values = np.random.default_rng(rng.randrange(2**32))
     light = np.maximum(np.nan_to_num(linear.astype(np.float32), posinf=0), 0)
     mean = np.minimum(light, np.percentile(light, 95)).mean((0, 1)) + 1e-6
     light = light * np.clip((mean.mean() / mean) ** look.balance * (look.red, 1, look.blue), 0.45, 2.2)
@@ -82,7 +81,8 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
     light = blurred(light * exposure, look.blur)
     if look.noise:
         deviation = look.noise * np.sqrt(np.maximum(light, 0) * 0.5 + 0.01)
-        fine, coarse = (random_values.standard_normal(light.shape).astype(np.float32) for _ in range(2))
+        values = np.random.default_rng(rng.randrange(2**32))
+        fine, coarse = values.standard_normal((2, *light.shape), np.float32)
         light = light + deviation * (0.35 * fine + 0.5 * blurred(coarse, 0.7))
     value = curve(np.maximum(light, 0))
     value = value + look.contrast * (value * value * (3 - 2 * value) - value)

@@ -1,6 +1,5 @@
 """The shell of a room: rectangles, doorways, windows, and the surfaces of walls, floors and ceilings."""
 
-import random
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -82,7 +81,7 @@ class Room:
         self.shell.append(Item(name, mesh, (0, 0, 0), x, y, 0, yaw, "wall", role="shell"))
 
 
-def build_shell(kind: str, rng: random.Random) -> Room:
+def build_shell(kind: str, rng: Rng) -> Room:
     """Draw the rectangles, openings and surfaces of a room.
 
     Args:
@@ -100,7 +99,7 @@ def build_shell(kind: str, rng: random.Random) -> Room:
         _extend(layout, rng.choice(KINDS[kind]["behind"].split("/")), rng)
     white = Paint(colour(rng, 0.1, rng.uniform(0, 0.08), rng.uniform(0.75, 0.93)), roughness=0.45)
     night, trim = rng.random() < 0.25, things.wood(rng) if rng.random() < 0.3 else white
-    sky = Paint((1, 1, 1), "outside", mapped=True, glow=0.03 if night else rng.choice([1.5, 2.5, 5.0, 9.0]))
+    sky = Paint((1, 1, 1), "outside", glow=0.03 if night else rng.choice([1.5, 2.5, 5.0, 9.0]))
     skirting = rng.choice([trim, trim, things.wood(rng), None])
     dressing = rng.choice(["curtains", "curtains", "curtains", "blind", "none"])
     room = Room(kind, layout, night, trim, skirting, things.fabric(rng), dressing, sky)
@@ -113,10 +112,9 @@ def build_shell(kind: str, rng: random.Random) -> Room:
 
 def _extend(layout: Layout, kind: str, rng: Rng, whole: bool = False) -> None:
     """Add a rectangle behind a wall of the first: through a doorway, or as the foot of an L."""
-    zone, side = layout.zones[0], rng.randrange(4)
+    zone = layout.zones[0]
+    side = rng.choice([side for side in range(4) if not zone.openings[side]])
     wall = zone.wall(side)
-    if zone.openings[side]:
-        return
     if whole:
         width, high, thick = rng.uniform(0.45, 0.8) * wall.length, layout.height, 0.0
         middle, across, offset = rng.choice([-1, 1]) * (wall.length - width) / 2, width, 0.0
@@ -211,7 +209,7 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, rng: Rn
     for a, b in pairwise(cuts):
         for low, high in pairwise(levels):
             if not is_open((a + b) / 2, (low + high) / 2):
-                solid.front((a, b), (low, high), 0, paint)
+                solid.front(a, b, low, high, 0, paint)
         if room.skirting and not is_open((a + b) / 2, SKIRTING / 2):
             solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, SKIRTING), room.skirting)
     for h in holes:

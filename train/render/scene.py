@@ -20,9 +20,7 @@ from train.render.layout import Item
 from train.render.mesh import Mesh, Paint
 from train.render.plan import Light, Room
 
-SETTINGS = Path(__file__).with_name("cycles.json")
 GAIN = 1.66  # textures have a mean of 0.8 in sRGB, which is 1 / 1.66 of white
-LAMPS = ("ceiling lamp", "table lamp", "floor lamp")  # let the light inside them out
 
 
 def linear(colour: Sequence[float]) -> tuple[float, ...]:
@@ -82,7 +80,7 @@ class Scene:
         """
         bpy.ops.wm.read_factory_settings(use_empty=True)  # only this makes Cycles forget the last room
         self.scene = bpy.context.scene
-        for owner, settings in json.loads(SETTINGS.read_text("utf-8")).items():
+        for owner, settings in json.loads(Path(__file__).with_name("cycles.json").read_text("utf-8")).items():
             for name, value in settings.items():
                 setattr(attrgetter(owner)(self.scene), name, value)
         self.scene.render.resolution_y, self.scene.render.resolution_x = self.size
@@ -98,7 +96,7 @@ class Scene:
                 meshes[id(item.mesh)] = self._mesh(item, rng)
             placed = self._place(item.name, meshes[id(item.mesh)], (item.x, item.y, item.z))
             placed.rotation_euler.z, placed.scale = item.yaw, (item.scale,) * 3
-            placed.visible_shadow = item.role not in LAMPS
+            placed.visible_shadow = "lamp" not in item.role  # lamps let the light inside them out
         for light in room.lights:
             self._light(light)
         background = next(node for node in self.scene.world.node_tree.nodes if node.type == "BACKGROUND")
@@ -145,7 +143,7 @@ class Scene:
         if picture:
             image = nodes.new("ShaderNodeTexImage")
             image.image, seen = picture, image.outputs["Color"]
-            if not paint.mapped:
+            if paint.skin < 0 and paint.pattern not in self._special:
                 place, mapping, mix = (nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "Mapping", "Mix"))
                 image.projection, image.projection_blend = "BOX", 0.05
                 turn = (0, 0, math.pi / 2 * paint.turned)

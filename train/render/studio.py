@@ -40,7 +40,6 @@ class Settings(NamedTuple):
     samples: int = 9
 
 
-# A rendered view: the camera, a JPEG, and (H, W) metres along its axis at the pixel centres, 0 where there is nothing.
 Frame = namedtuple("Frame", "view jpeg depth")
 
 
@@ -97,7 +96,11 @@ class Studio:
         return Built(room, surfaces, views, Camera.from_fov(*self.settings.size[::-1], fov), cast, seconds)
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
-        """Render the views of the room that was built last; those too near, black or blown out are left out."""
+        """Render the views of the room that was built last; those too near, black or blown out are left out.
+
+        Yields:
+            The camera, a JPEG, and (H, W) metres along its axis at the pixel centres, 0 where there is nothing.
+        """
         device = self._stream(number, "photo").getrandbits(64)
         for index, view in enumerate(built.views):
             begin = time.process_time()
@@ -116,13 +119,13 @@ class Studio:
     def room(self, number: int) -> tuple[Iterator[Frame], Camera, dict[str, Any]]:
         """Build a room: its frames, rendered as they are asked for, their camera, and what room.json states."""
         built = self.build(number)
-        models = {item.model for item in built.room.layout.items}
-        models = {(m.library.name, m.library.licence, m.creator, m.name) for m in models if m}
+        models = {item.model for item in built.room.layout.items if item.model}
+        credits = sorted({(model.library.name, model.library.licence, model.creator, model.name) for model in models})
         about = {
             "kind": built.room.kind, "seed": self.settings.seed, "number": number, "night": built.room.night,
             "fov_deg": built.camera.horizontal_fov_deg, "lights": len(built.room.lights),
             "things": len(built.room.layout.items), "cpu_s": built.seconds,
-            "models": [dict(zip(("library", "licence", "creator", "name"), m, strict=True)) for m in sorted(models)],
+            "models": [dict(zip(("library", "licence", "creator", "name"), m, strict=True)) for m in credits],
         }  # fmt: skip
         return self.frames(number, built), built.camera, about
 

@@ -1,11 +1,15 @@
-"""Things built from boxes, quads and cloth: books, papers, pictures, screens, shelves, lamps, curtains, cushions."""
+"""Things built from boxes, quads and cloth: books, papers, pictures, screens, shelves, curtains, cushions.
+
+The `Decor` of a room is what they have in common: paint of shelves, radiance of screens, what fills shelves ("books",
+"goods" or "mixed"), and the height of free-standing shelves.
+"""
 
 import math
-import random
-from collections.abc import Callable
+from collections import namedtuple
+from collections.abc import Callable, Sequence
 from colorsys import hsv_to_rgb
 from functools import partial
-from typing import NamedTuple
+from random import Random as Rng
 
 import numpy as np
 import trimesh
@@ -14,7 +18,7 @@ from scipy.ndimage import convolve, maximum_filter
 from train.render.layout import Item, Opening
 from train.render.mesh import CELL, Mesh, Paint, Shape, turned
 
-ATLAS = Paint(pattern="atlas", mapped=True, colour=(1, 1, 1), roughness=0.5)
+ATLAS = Paint(pattern="atlas", colour=(1, 1, 1), roughness=0.5)
 PICTURES, PAPERS, COVERS, SCREENS = range(0, 32), range(32, 40), range(40, 56), range(56, 64)  # tiles of the atlas
 WHITE, DARK = Paint((0.86, 0.85, 0.83), roughness=0.5), Paint((0.07, 0.07, 0.08), roughness=0.4)
 METAL = Paint((0.66, 0.66, 0.65), metallic=0.9, roughness=0.35)
@@ -22,24 +26,8 @@ MIRROR = Paint((0.92, 0.93, 0.93), metallic=1.0, roughness=0.02)
 SIDE = 512  # pixels of a texture
 HERE = (0.0, 0.0, 0.0)
 
-Rng = random.Random
-Builder = Callable[[Shape, Rng, tuple, "Decor"], None]
-
-
-class Decor(NamedTuple):
-    """What the things built for a room have in common.
-
-    Args:
-        board: paint of shelves.
-        glow: radiance of screens.
-        goods: what fills shelves: "books", "goods" or "mixed".
-        aisle: height of free-standing shelves.
-    """
-
-    board: Paint
-    glow: float
-    goods: str
-    aisle: float
+Decor = namedtuple("Decor", "board glow goods aisle")
+Builder = Callable[[Shape, Rng, tuple, Decor], None]
 
 
 def printed(rng: Rng, *kinds: range) -> Paint:
@@ -68,8 +56,8 @@ def fabric(rng: Rng) -> Paint:
 def wood(rng: Rng) -> Paint:
     """Boards and furniture wood."""
     dye = colour(rng, rng.uniform(0.05, 0.1), rng.uniform(0.2, 0.7), rng.uniform(0.25, 0.85))
-    along = rng.random() < 0.5
-    return Paint(dye, f"wood{rng.randrange(4)}", rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=along)
+    name, along = f"wood{rng.randrange(4)}", rng.random() < 0.5
+    return Paint(dye, name, rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=along)
 
 
 def books(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
@@ -111,17 +99,16 @@ def jars(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
         place = ((k + 0.5) / count - 0.5) * width, rng.uniform(-0.8, 0.8) * (depth / 2 - radius), 0
         profile = np.array([(0, 0), (1, 0), (1, 0.7), (neck, 0.85), (0.4, 1), (0, 1)]) * (radius, tall)
         jar = trimesh.creation.revolve(profile, sections=12)
-        flat, paint = np.zeros((len(jar.vertices), 2)), Paint(dyes[k % 2], roughness=0.3)
-        solid.add(jar.vertices + place, jar.faces, flat, paint)
+        solid.add(jar.vertices + place, jar.faces, np.zeros((len(jar.vertices), 2)), Paint(dyes[k % 2], roughness=0.3))
 
 
-def framed(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """A framed photo that stands."""
-    body = rng.choice([DARK, METAL, WHITE])
-    solid.assemble("panel", (size[0], 0.02, size[2]), body=body, face=printed(rng, PICTURES))
+def picture(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
+    """A framed picture or a bare poster."""
+    body, size = rng.choice([DARK, WHITE, METAL, wood(rng)]), (size[0], rng.choice([0.004, 0.028, 0.028]), size[2])
+    solid.assemble("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
 
 
-FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": framed}
+FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": picture}
 
 
 def _fill(solid: Shape, rng: Rng, size: tuple, z: float, kinds: list[str], decor: Decor) -> None:
@@ -148,8 +135,7 @@ def rack(solid: Shape, rng: Rng, size: tuple, decor: Decor, back: bool = True) -
         solid.box((0, depth / 2 - 0.005, 0), (width - 2 * board, 0.01, height), paint)
     count = max(2, round(height / rng.uniform(0.28, 0.42)))
     step = (height - 0.06 - board) / count
-    books_, goods = ["books"] * 6 + ["stack", "frame"], ["carton", "jars", "carton"]
-    kinds = {"books": books_, "goods": goods, "mixed": [*FILLERS]}[decor.goods]
+    kinds = {"books": ["books"] * 6 + ["stack", "frame"], "goods": ["carton", "jars"], "mixed": [*FILLERS]}[decor.goods]
     for level in range(count + 1):
         z, free = 0.06 + step * level, step - board
         solid.box((0, -0.005 * back, z), (width - 2 * board, depth - 0.01 * back, board), paint)
@@ -165,20 +151,9 @@ def wall_shelf(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     _fill(solid, rng, (width - 0.04, depth * 0.9, (0.1, height - 0.03)), 0.025, [*FILLERS], decor)
 
 
-def picture(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """A framed picture or a bare poster."""
-    body, size = rng.choice([DARK, WHITE, METAL, wood(rng)]), (size[0], rng.choice([0.004, 0.028, 0.028]), size[2])
-    solid.assemble("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
-
-
-def board(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """A board to write on, in a thin rim."""
-    solid.assemble("panel", size, body=METAL, face=rng.choice([WHITE, WHITE, DARK]))
-
-
-def mirror(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """A mirror, or the door of a flat cabinet, in a thin rim."""
-    solid.assemble("panel", size, body=METAL, face=rng.choice([MIRROR, WHITE]))
+def panel(solid: Shape, rng: Rng, size: tuple, _: Decor, faces: Sequence[Paint]) -> None:
+    """A board, a mirror or a switch, in a thin rim."""
+    solid.assemble("panel", size, body=METAL, face=rng.choice(faces))
 
 
 def monitor(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
@@ -187,16 +162,11 @@ def monitor(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
 
 
 def laptop(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
-    """An open laptop."""
-    x, lean, body = size[0] / 2, rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
-    deep, c, s = x * 1.32, math.cos(lean), math.sin(lean)
-    solid.box(HERE, (2 * x, deep, 0.016), body)
-    solid.box((0, 0.16 * deep, 0.016), (1.76 * x, 0.52 * deep, 0.0005), DARK)
-    shown = screen(rng, decor.glow)
-    for paint, rim, low, off in ((body, 1, 0, 0.0), (body, 1, 0, -0.006), (shown, 0.95, 0.05, 0.004)):
-        corners = [(-rim, low), (rim, low), (rim, 1 - low), (-rim, 1 - low)]
-        lid = [(u * x, deep / 2 - 0.01 + v * deep * s - off * c, 0.018 + v * deep * c + off * s) for u, v in corners]
-        solid.quad(lid, paint)
+    """An open laptop; its screen leans back."""
+    body, lean = rng.choice([DARK, METAL, WHITE]), rng.uniform(0.1, 0.5)
+    solid.assemble("laptop", size, body=body, keys=DARK, face=screen(rng, decor.glow))
+    for points, *_ in solid.parts:
+        points[:, 1] += lean * np.maximum(points[:, 2] - 0.1 * size[2], 0)
 
 
 def keyboard(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
@@ -224,20 +194,11 @@ def _sheet(rng: Rng, n: int) -> tuple[np.ndarray, ...]:
     return v, u, noise(np.random.default_rng(rng.randrange(2**32)), 1.5, side=n)
 
 
-def heap(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """Clothes dropped on a floor."""
-    (v, u, waves), height = _sheet(rng, 18), size[2]
-    z = np.clip(height * 0.8 * np.clip(1.05 - np.hypot(u, v) ** 2, 0, 1) * (1 + 0.35 * waves), 0.004, height)
-    z[[0, -1]], z[:, [0, -1]] = 0, 0
-    x, y = (np.clip(side * (1 + 0.1 * waves), -1, 1) * extent / 2 for side, extent in ((u, size[0]), (v, size[1])))
-    solid.grid(np.stack([x, y, z], -1), fabric(rng))
-
-
-def cushion(solid: Shape, rng: Rng, size: tuple, _: Decor, leaning: tuple[float, float] = (1.0, 1.35)) -> None:
-    """A cushion or pillow, leaning back by an angle in this range of radians."""
-    paint, lean = fabric(rng), rng.uniform(*leaning)
-    (width, depth, thick), (v, u, waves) = size, _sheet(rng, 9)
-    bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + 0.1 * waves)
+def cushion(solid: Shape, rng: Rng, size: tuple, _: Decor, least: float, most: float, folds: float) -> None:
+    """A cushion, a pillow or crumpled clothes, leaning back by an angle between `least` and `most` radians."""
+    paint, lean = fabric(rng), rng.uniform(least, most)
+    (width, depth, thick), (v, u, waves) = size, _sheet(rng, 14)
+    bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + folds * waves)
     x, y, c, s = u * width / 2 * (1 - 0.06 * v**2), v * depth / 2 * (1 - 0.06 * u**2), math.cos(lean), math.sin(lean)
     for side in (1, -1):
         sheet = np.stack([x, y * c - side * bulge * s, y * s + side * bulge * c], -1)
@@ -287,7 +248,7 @@ def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cl
         dressing: "curtains", "blind" or "none".
     """
     x, thick, low, high, bar = hole.width / 2, hole.thick, hole.low, hole.high, rng.uniform(0.035, 0.07)
-    solid.front((-x, x), (low, high), thick, pane)
+    solid.front(-x, x, low, high, thick, pane)
     middles = rng.choice([(), (0,), (0,), (-1 / 3, 1 / 3)])
     for u in (bar / 2 - x, *(x * k for k in middles), x - bar / 2):
         solid.box((u, thick - 0.025, low), (bar, 0.04, high - low), trim)
@@ -305,11 +266,11 @@ def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cl
             solid.grid(sheet[:, ::-side], cloth)
         solid.box((0, -0.0875, high + 0.1), (hole.width + 0.5, 0.025, 0.025), METAL)
     elif dressing == "blind":
-        pitch, tilt = rng.uniform(0.03, 0.06), rng.uniform(0.1, 1.2)
-        x, y, z = x - 0.01, pitch / 2 * math.cos(tilt), pitch / 2 * math.sin(tilt)
-        for h in np.arange(low + (high - low) * rng.uniform(0.0, 0.85), high - 0.02, pitch):
-            near, far, down, up = thick - 0.075 - y, thick - 0.075 + y, h - z, h + z
-            solid.quad([(-x, near, down), (x, near, down), (x, far, up), (-x, far, up)], WHITE)
+        slat, tilt = rng.uniform(0.03, 0.06), rng.uniform(0.1, 1.2)
+        y, z = slat / 2 * math.cos(tilt), slat / 2 * math.sin(tilt)
+        for h in np.arange(low + (high - low) * rng.uniform(0.0, 0.85), high - 0.02, slat):
+            near = [(k * (x - 0.01), thick - 0.075 - y, h - z) for k in (-1, 1)]
+            solid.quad([*near, *((-u, v + 2 * y, w + 2 * z) for u, v, w in near)], WHITE)
 
 
 def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None:
@@ -320,18 +281,15 @@ def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None
     solid.box((0, -0.009, height), (width + 2 * rim, 0.018, rim), trim)
     if hole.kind == "door":
         solid.box((0, thick + 0.02, 0), (width, 0.04, height), rng.choice([WHITE, wood(rng), wood(rng), DARK]))
-        solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.02, 0.024), METAL)
-        solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
-
-
-def switch(solid: Shape, _: Rng, size: tuple, __: Decor) -> None:
-    """A switch or a socket on a wall."""
-    solid.assemble("switch", size, body=WHITE)
+        solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.047, 0.024), METAL)
 
 
 BUILDERS: dict[str, Builder] = FILLERS | {
     "rack": rack, "aisle rack": partial(rack, back=False), "wall shelf": wall_shelf, "rug": rug, "mat": rug,
-    "picture": picture, "monitor": monitor, "laptop": laptop, "keyboard": keyboard, "clothes": heap, "papers": stack,
-    "cushion": cushion, "pillow": partial(cushion, leaning=(0.0, 0.6)), "board": board, "mirror": mirror,
-    "switch": switch,
+    "picture": picture, "monitor": monitor, "laptop": laptop, "keyboard": keyboard, "papers": stack,
+    "cushion": partial(cushion, least=1.0, most=1.35, folds=0.1),
+    "pillow": partial(cushion, least=0.0, most=0.6, folds=0.1),
+    "clothes": partial(cushion, least=0.0, most=0.0, folds=0.35),
+    "board": partial(panel, faces=[WHITE, WHITE, DARK]), "mirror": partial(panel, faces=[MIRROR, WHITE]),
+    "switch": partial(panel, faces=[WHITE]),
 }  # fmt: skip
