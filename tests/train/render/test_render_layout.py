@@ -187,6 +187,7 @@ def test_tables_name_what_exists() -> None:
             assert texture(f"{pattern}0").shape == (512, 512, 3)
     assert BUILT.keys() == BUILDERS.keys()
     for rule in RULES.values():
+        assert max(rule.usual) <= 2.5, rule.role  # of the primitive, which has to fit into a room
         assert rule.shape in {part["thing"] for part in PARTS} and all(
             a < b for a, b in zip(rule.least, rule.most, strict=True)
         ), rule.role
