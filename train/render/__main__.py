@@ -14,13 +14,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from depth_unet import Camera
-from depth_unet.data.origin import ORIGIN_FILE, TERMS_OF_WEIGHTS, Origin, read_origin
+from depth_unet.data.origin import ORIGIN_FILE, Origin, read_origin
 from depth_unet.files import write_atomically
 from depth_unet.folders import photos_in
 from train.render import catalogue, folder
 from train.render.plan import KINDS
 
-# Kind and number of the room, and number of the view in it.
 EXAMPLES = {
     "living_room": ("living room", 0, 3), "kitchen": ("kitchen", 0, 3), "bedroom": ("bedroom", 3, 3),
     "desk": ("office", 3, 1),
@@ -44,10 +43,8 @@ def parser() -> argparse.ArgumentParser:
     add("--fov", type=float, nargs=2, default=[50, 85], help="narrowest and widest field of view across, degrees")
     add("--seed", type=int, default=0, help="the same seed gives the same layout, cameras and depth")
     add("--strength", type=float, default=1.0, help="of the photo model: 0 for clean pictures, 1 for those of phones")
-    add("--pictures", type=Path, metavar="FOLDER", help="pictures for posters and screens")
-    add("--pictures-terms", choices=TERMS_OF_WEIGHTS, help="of weights trained on them; else FOLDER/origin.json")
+    add("--pictures", type=Path, metavar="FOLDER", help="pictures for posters and screens, with origin.json")
     add("--samples", type=int, default=9, help="rays for each pixel before denoising, at most")
-    add("--threads", type=int, default=1, help="threads of each process")
     add("--processes", type=int, default=1, help="processes that share the rooms")
     add("--examples", action="store_true", help="render the page's examples instead")
     return of
@@ -61,23 +58,21 @@ def _pictures(options: argparse.Namespace) -> tuple[list[Path], Origin | None]:
     if not found:
         raise FileNotFoundError(f"there is no picture in {options.pictures}")
     stated = options.pictures / ORIGIN_FILE
-    if stated.is_file() and not options.pictures_terms:
-        return found, read_origin(stated)
-    return found, Origin(options.pictures.name, weights=options.pictures_terms or "unknown")
+    return found, read_origin(stated) if stated.is_file() else Origin(options.pictures.name, weights="unknown")
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
     """Blender prints on the C level; keep that out of the output."""
     sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    kept = os.dup(1)
     try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
         yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-        os.close(nowhere)
 
 
 def _models(options: argparse.Namespace) -> list[catalogue.Model]:
@@ -90,24 +85,6 @@ def _models(options: argparse.Namespace) -> list[catalogue.Model]:
     return models
 
 
-def _settings(options: argparse.Namespace):
-    """The settings of the frames, checked."""
-    from train.render.studio import Settings  # imports Blender
-
-    (low, high), size = options.fov, re.fullmatch(r"(\d+)x(\d+)", options.size.lower())
-    if not size or min(int(side) for side in size.groups()) < 16:
-        raise ValueError(f"--size must be HEIGHTxWIDTH of at least 16 pixels each, not {options.size!r}")
-    if not 20 <= low <= high <= 120:
-        raise ValueError(f"--fov must be two angles between 20 and 120 degrees, the smaller first, not {low} {high}")
-    if (
-        min(options.rooms, options.views, options.samples, options.threads, options.processes) < 1
-        or options.strength < 0
-    ):
-        raise ValueError("the numbers of rooms, views, samples, threads and processes must be at least 1, --strength 0")
-    frame = options.seed, (int(size[1]), int(size[2])), options.views, (low, high), options.strength
-    return Settings(*frame, tuple(options.kinds), options.samples, options.threads)
-
-
 def render(options: argparse.Namespace) -> int:
     """Render rooms until all are finished, by this process or by others.
 
@@ -118,14 +95,23 @@ def render(options: argparse.Namespace) -> int:
         FileNotFoundError: a library or the folder of pictures is missing.
         ValueError: an option makes no sense.
     """
-    from train.render.studio import Studio
+    from train.render.studio import Settings, Studio  # imports Blender
 
-    settings, models, (pictures, origin) = _settings(options), _models(options), _pictures(options)
+    (low, high), size = options.fov, re.fullmatch(r"(\d+)x(\d+)", options.size.lower())
+    if not size or min(int(side) for side in size.groups()) < 16:
+        raise ValueError(f"--size must be HEIGHTxWIDTH of at least 16 pixels each, not {options.size!r}")
+    if not 20 <= low <= high <= 120:
+        raise ValueError(f"--fov must be two angles between 20 and 120 degrees, the smaller first, not {low} {high}")
+    if min(options.rooms, options.views, options.samples, options.processes) < 1 or options.strength < 0:
+        raise ValueError("the numbers of rooms, views, samples and processes must be at least 1, --strength 0")
+    frame = options.seed, (int(size[1]), int(size[2])), options.views, (low, high), options.strength
+    settings, models = Settings(*frame, tuple(options.kinds), options.samples), _models(options)
+    pictures, origin = _pictures(options)
     options.output.mkdir(parents=True, exist_ok=True)
     written = folder.write_origin(options.output, {m.library for m in models or catalogue.primitives()}, origin)
     print(f"terms of weights trained on these rooms: {written.weights}")
     studio, frames = Studio(settings, catalogue.by_role(models), pictures), 0
-    names = [folder.room_name(options.seed, number) for number in range(options.rooms)]
+    names = [f"{options.seed}-{number:05d}" for number in range(options.rooms)]
     try:
         with tqdm(total=options.rooms, unit="room", initial=folder.finished(options.output, names)) as bar:
             for number, name in enumerate(names):
@@ -138,23 +124,25 @@ def render(options: argparse.Namespace) -> int:
     return frames
 
 
-def render_examples(options: argparse.Namespace) -> Iterator[Path]:
-    """Render the photos that the page offers as examples, with the lens in their EXIF."""
+def render_examples(options: argparse.Namespace) -> None:
+    """Render the photos that the page offers as examples, with the lens in their EXIF.
+
+    `EXAMPLES` states kind and number of the room, and the number of the view in it.
+    """
     from train.render.photo import with_focal_35mm
     from train.render.studio import Settings, Studio
 
     if not options.furniture:
         raise ValueError("--examples needs --furniture: the page shows furnished rooms")
-    height, width = EXAMPLES_SIZE
-    fov = Camera.from_focal_35mm(width, height, EXAMPLES_LENS).horizontal_fov_deg
+    fov = Camera.from_focal_35mm(*EXAMPLES_SIZE[::-1], EXAMPLES_LENS).horizontal_fov_deg
     roles = catalogue.by_role(_models(options))
     for name, (kind, number, index) in EXAMPLES.items():
         with _silent():
-            studio = Studio(Settings(0, EXAMPLES_SIZE, 8, (fov, fov), 0.3, (kind,), 16, options.threads), roles)
+            studio = Studio(Settings(0, EXAMPLES_SIZE, 8, (fov, fov), 0.3, (kind,), 16), roles)
             built = studio.build(number)
             frame = next(studio.frames(number, built._replace(views=built.views[index:])))
         write_atomically(EXAMPLES_FOLDER / f"{name}.jpg", with_focal_35mm(frame.jpeg, EXAMPLES_LENS))
-        yield EXAMPLES_FOLDER / f"{name}.jpg"
+        print(f"wrote {name}.jpg")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -166,13 +154,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if importlib.util.find_spec("bpy") is None:
             raise ValueError('rendering needs Python 3.11 and Blender\'s module: pip install "depth_unet[render]"')
-        if options.output is None and not options.examples:
-            raise ValueError("--output DIR is needed")
         if options.examples:
-            for path in render_examples(options):
-                print(f"wrote {path}")
-            return 0
-        print(f"rendered {render(options)} frames in {options.output}")
+            render_examples(options)
+        elif options.output:
+            print(f"rendered {render(options)} frames in {options.output}")
+        else:
+            raise ValueError("--output DIR is needed")
         return max((other.wait() for other in others), default=0)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

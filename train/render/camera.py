@@ -1,21 +1,22 @@
 """Cameras: where a person would hold one, what it sees in coarse rays, and which views are worth rendering."""
 
 import math
-import random
 from collections import namedtuple
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
+import trimesh
+from scipy.spatial.transform import Rotation
 
 from depth_unet import Camera
 from train.render.catalogue import USES, numbers, table
-from train.render.layout import Box, Item, Layout, Zone
+from train.render.layout import Box, Item, Layout
 from train.render.plan import Room
 
 GRID = (12, 16)  # rows and columns of the rays that judge a view
 TABLE = {row["kind"]: row for row in table("cameras.csv")}
-KINDS = {kind: float(row["share"]) for kind, row in TABLE.items()}
 # Nearest 2 % of the pixels, range of the median depth, largest share of one plane.
 LIMITS = {kind: numbers(row["limits"]) for kind, row in TABLE.items()}
 STAND = {kind: numbers(row["stand"]) for kind, row in TABLE.items()}  # metres to where a person stands, highest pitch
@@ -30,7 +31,7 @@ class View(NamedTuple):
         pitch: above the horizon, radians.
         roll: clockwise turn of the camera about its axis, radians.
         fov_deg: field of view across.
-        kind: one of `KINDS`.
+        kind: one of cameras.csv.
     """
 
     eye: tuple[float, float, float]
@@ -43,10 +44,8 @@ class View(NamedTuple):
     @property
     def rotation(self) -> np.ndarray:
         """(3, 3) matrix whose columns are right, up and backward in the room."""
-        (cy, sy), (cp, sp), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (self.yaw, self.pitch, self.roll))
-        forward, right = np.array([cy * cp, sy * cp, sp]), np.array([sy, -cy, 0.0])
-        up = np.cross(right, forward)
-        return np.stack([right * cr - up * sr, up * cr + right * sr, -forward], 1)
+        turns = self.yaw - math.pi / 2, self.pitch + math.pi / 2, -self.roll
+        return Rotation.from_euler("ZXZ", turns).as_matrix()
 
     def rays(self, height: int, width: int) -> np.ndarray:
         """Directions through the pixel centres, (height * width, 3); 1 m long along the camera's axis."""
@@ -59,29 +58,24 @@ class Surfaces(NamedTuple):
 
     Args:
         corners: (T, 3, 3) metres.
-        normals: (T, 3) not normalised.
         owners: (T,) number of the thing that each belongs to.
     """
 
     corners: np.ndarray
-    normals: np.ndarray
     owners: np.ndarray
 
     @classmethod
     def of(cls, items: Sequence[Item], clear: float = 0.4) -> "Surfaces":
         """The triangles of things, without clear glass (opacity below `clear`)."""
-        corners, owners = [], []
-        for number, item in enumerate(items):
+        corners = []
+        for item in items:
             solid = np.array([paint.opacity >= clear for paint in item.mesh.paints])[item.mesh.slots]
             corners.append(item.vertices()[item.mesh.faces[solid]])
-            owners.append(np.full(len(corners[-1]), number))
-        triangles = np.concatenate(corners)
-        normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-        return cls(triangles, normals, np.concatenate(owners))
+        return cls(np.concatenate(corners), np.repeat(np.arange(len(items)), [*map(len, corners)]))
 
     def planes(self, hit: np.ndarray) -> np.ndarray:
         """How many of these triangles lie in each plane of each thing."""
-        normals = self.normals[hit]
+        normals = trimesh.triangles.cross(self.corners[hit])
         unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         offset = (unit * self.corners[hit, 0]).sum(1)
         keys = np.column_stack([np.round(unit * 10), np.round(offset * 10), self.owners[hit]])
@@ -89,7 +83,7 @@ class Surfaces(NamedTuple):
 
     def depth(self, eye: np.ndarray, rays: np.ndarray, hit: np.ndarray) -> np.ndarray:
         """Depth along the camera's axis where the rays meet the planes of triangles, 0 where `hit` is -1."""
-        normals = self.normals[hit]
+        normals = trimesh.triangles.cross(self.corners[hit])
         with np.errstate(divide="ignore", invalid="ignore"):
             depth = (normals * (self.corners[hit, 0] - eye)).sum(1) / (normals * rays).sum(1)
         return np.where((hit >= 0) & np.isfinite(depth), depth, 0.0)
@@ -116,12 +110,9 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     near, low, high, most = LIMITS[view.kind]
     median, planes = float(np.median(depth)), surfaces.planes(hit)
     share = planes.max() / len(hit)
-    faults = {
-        "void": (hit < 0).mean() > 0.02, "near": np.percentile(depth, 2) < near,
-        "median": not low < median < high, "plane": share > most,
-    }  # fmt: skip
-    for reason in (reason for reason, found in faults.items() if found):
-        return Judged(reason, 9.0)
+    faults = (hit < 0).mean() > 0.02, np.percentile(depth, 2) < near, not low < median < high, share > most
+    if any(faults):
+        return Judged(("void", "near", "median", "plane")[faults.index(True)], 9.0)
     things = len(np.unique(surfaces.owners[hit]))
     score = abs(math.log(median / wanted)) - 0.09 * min(9, things) - 0.03 * math.sqrt(len(planes))
     score += 1.5 * max(0.0, share - 0.35) * (view.kind != "front")
@@ -131,29 +122,20 @@ def judge(view: View, wanted: float, surfaces: Surfaces, cast: Cast, others: Seq
     return Judged("", score)
 
 
-def _stands(layout: Layout, zone: Zone, x: float, y: float, z: float, reach: float) -> bool:
+def _stands(layout: Layout, x: float, y: float, z: float, reach: float) -> bool:
     """Whether a person can stand within `reach` of a point, and a camera fits at height z."""
-    if not zone.holds(x, y, 0.08) or not layout.free(Box(x, y, 0.18, 0.18, z - 0.12, z + 0.15), doors=True):
+    if not layout.holds(x, y, 0.08) or not layout.free(Box(x, y, 0.18, 0.18, z - 0.12, z + 0.15), doors=True):
         return False
     spots = [(x, y)] + [(x + reach * math.cos(a), y + reach * math.sin(a)) for a in np.arange(8) * math.pi / 4]
-    return any(
-        any(other.holds(px, py, 0.12) for other in layout.zones)
-        and layout.free(Box(px, py, 0.3, 0.3, 0.12, 1.5), doors=True)
-        for px, py in spots
-    )
+    return any(layout.holds(*p, 0.12) and layout.free(Box(*p, 0.3, 0.3, 0.12, 1.5), doors=True) for p in spots)
 
 
-def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View | None:
+def _draw(kind: str, layout: Layout, fov_deg: float, rng: Random) -> View | None:
     """A camera of a kind, or None if it is nowhere near where a person can stand."""
-    between, placed = rng.uniform, layout.items
+    between = rng.uniform
     zone = layout.zones[0] if rng.random() < 0.8 else rng.choice(layout.zones)
-    screens = [item for item in placed if "screen" in USES[item.role]]
-    fronts = [item for item in placed if "front" in USES[item.role] and item.z < 0.1]
-    pool = {
-        "standing": placed, "front": screens if screens and rng.random() < 0.7 else fronts,
-        "bent": [item for item in placed if "bent" in USES[item.role] and item.z < 0.1],
-        "single": [item for item in placed if item.on == "floor" and 0.3 < item.size[2] < 1.4 and item.size[0] > 0.3],
-    }[kind]  # fmt: skip
+    use = {"standing": "", "front": "screen" if rng.random() < 0.5 else "front"}.get(kind, kind)
+    pool = [item for item in layout.items if use in USES[item.role]]
     if not pool:
         return None
     target = rng.choice(pool)
@@ -180,22 +162,19 @@ def _draw(kind: str, layout: Layout, fov_deg: float, rng: random.Random) -> View
     pitch = max(math.radians(-75), math.atan2(middle - z, max(0.05, math.dist(aim, (x, y)))))
     if kind == "standing":
         pitch = math.radians(max(-35, rng.gauss(-12, 9)))
-    zone = next((other for other in layout.zones if other.holds(x, y)), None)
-    if zone is None or not _stands(layout, zone, x, y, z, reach):
+    if not _stands(layout, x, y, z, reach):
         return None
     yaw, roll = math.atan2(aim[1] - y, aim[0] - x), math.radians(min(8, max(-8, rng.gauss(0, 2))))
     return View((x, y, z), yaw, min(math.radians(highest), pitch), roll, fov_deg, kind)
 
 
-def draw_lens(rng: random.Random, narrowest: float = 50, widest: float = 85) -> float:
+def draw_lens(rng: Random, narrowest: float = 50, widest: float = 85) -> float:
     """Field of view across in degrees: most are 60 to 66, as phones and a Kinect have, the others anywhere."""
     low, high = max(narrowest, 60), min(widest, 66)
     return rng.uniform(low, high) if low < high and rng.random() < 0.6 else rng.uniform(narrowest, widest)
 
 
-def find_views(
-    room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: float, rng: random.Random
-) -> list[View]:
+def find_views(room: Room, surfaces: Surfaces, cast: Cast, count: int, fov_deg: float, rng: Random) -> list[View]:
     """The best of many drawn cameras for each of `count` views; fewer if the room has no place for them.
 
     Args:
@@ -207,7 +186,7 @@ def find_views(
     """
     views: list[View] = []
     for _ in range(count):
-        kind = rng.choices([*KINDS], [*KINDS.values()])[0]
+        kind = rng.choices([*TABLE], [float(row["share"]) for row in TABLE.values()])[0]
         medians = {"standing": math.exp(rng.gauss(math.log(2.7), 0.33)), "single": rng.uniform(1.0, 2.0)}
         wanted = medians.get(kind, rng.uniform(0.45, 1.1))
         best: tuple[float, View] | None = None
@@ -215,10 +194,8 @@ def find_views(
             if kind != "standing" and attempt == 40 and best is None:
                 kind, wanted = "standing", 2.7
             view = _draw(kind, room.layout, fov_deg, rng)
-            if view is None:
-                continue
-            judged = judge(view, wanted, surfaces, cast, views)
-            if not judged.reason and (best is None or judged.score < best[0]):
+            judged = view and judge(view, wanted, surfaces, cast, views)
+            if judged and not judged.reason and (best is None or judged.score < best[0]):
                 best = (judged.score, view)
                 if judged.score < -0.85:
                     break

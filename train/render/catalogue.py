@@ -3,17 +3,14 @@
 import csv
 import re
 import zipfile
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-Size = tuple[float, ...]  # width, depth and height in metres
 SIZES_FILE, SIDES = "sizes.csv", ("width", "depth", "height")
 CATALOGUES = ("PluginFurnitureCatalog.properties", "com/eteks/sweethome3d/io/DefaultFurnitureCatalog.properties")
-FREE = re.compile(
-    r"(?i)cc-?by(?!-?n[cd])|cc-?0|creative commons.*attribution(?!.*non)|public domain|free art|\bmit\b|none needed"
-)
+FREE = re.compile(r"(?i)cc-?by(?!-?n[cd])|cc-?0|commons.*attribution(?!.*non)|public domain|free art|\bmit\b")
 LARGEST, LARGEST_SMALL = 2_600_000, 900_000  # bytes of a mesh file: of furniture, and of things on it
 NOT_SMALL = (
     r"switch|plug|socket|rack|light source|railing|cooktop|cooker|hanger|hook|shower|dispenser|hood|sink|basin|stove|"
@@ -58,7 +55,7 @@ class Model(NamedTuple):
 
     name: str
     category: str
-    size: Size
+    size: tuple[float, ...]
     library: Library
     file: str
     creator: str = ""
@@ -66,54 +63,39 @@ class Model(NamedTuple):
     role: str = ""
 
 
-class Rule(NamedTuple):
-    """Which models can play a role, and what replaces them: a row of roles.csv.
-
-    Args:
-        role: the part played.
-        name, category: patterns for those of a model; an empty name is any but those of `NOT_SMALL`.
-        least, most: smallest and largest size.
-        usual: size of the primitive.
-        shape: of the primitive, one of parts.csv.
-        height: range of the height of its base, where that is not the floor.
-        uses: what layout and cameras use it for, in words.
-    """
-
-    role: str
-    name: str
-    category: str
-    least: Size
-    most: Size
-    usual: Size
-    shape: str
-    height: tuple[float, ...]
-    uses: str
-
-    def fits(self, model: Model) -> bool:
-        """Whether the model can play this role."""
-        within = all(low <= side <= high for low, side, high in zip(self.least, model.size, self.most, strict=True))
-        if not within or not re.fullmatch(self.category, model.category):
-            return False
-        named = re.search(self.name or NOT_SMALL, model.name, re.IGNORECASE)
-        return bool(named) is bool(self.name)
-
-
 def numbers(text: str) -> tuple[float, ...]:
     """The numbers of a cell of a table."""
     return tuple(float(number) for number in text.split())
 
 
-def table(name: str) -> list[dict[str, str]]:
-    """The rows of a table beside this file."""
-    with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
+def table(path: Path | str) -> list[dict[str, str]]:
+    """The rows of a table, beside this file if it is not an absolute path."""
+    with (Path(__file__).parent / path).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 RANGES = ("least", "most", "usual", "height")
 ROLES = {row["role"]: row for row in table("roles.csv")}
+Rule = namedtuple("Rule", ROLES["bed"])
 RULES = {role: Rule(**row | {key: numbers(row[key]) for key in RANGES}) for role, row in ROLES.items()}
 BUILT = {row["role"]: row for row in table("built.csv")}  # the roles of things that `train.render.things` builds
 USES = defaultdict(str, {role: row["uses"] for role, row in (ROLES | BUILT).items()})
+
+
+def fits(model: Model, rule: Rule) -> bool:
+    """Whether a model can play a role.
+
+    Args:
+        model: of a library.
+        rule: row of roles.csv. role: the part played. name, category: patterns for those of a model; an empty name is
+            any but those of `NOT_SMALL`. least, most: smallest and largest size. usual: size of the primitive. shape:
+            of the primitive, one of parts.csv. height: range of the height of its base, where that is not the floor.
+            uses: what layout and cameras use it for, in words.
+    """
+    within = all(low <= side <= high for low, side, high in zip(rule.least, model.size, rule.most, strict=True))
+    if not within or not re.fullmatch(rule.category, model.category):
+        return False
+    return bool(re.search(rule.name or NOT_SMALL, model.name, re.IGNORECASE)) is bool(rule.name)
 
 
 def _read_archive(path: Path) -> list[Model]:
@@ -146,12 +128,8 @@ def _read_folder(path: Path) -> list[Model]:
     """Models of a folder of OBJ or GLB files with sizes.csv."""
     listed = path / SIZES_FILE
     if not listed.is_file():
-        raise FileNotFoundError(
-            f"{path} has no {SIZES_FILE}; it needs the columns file, name, width, depth, height (m), and may have "
-            "role, category, creator, licence"
-        )
-    with listed.open(encoding="utf-8", newline="") as file:
-        rows = [defaultdict(str, row) for row in csv.DictReader(file)]
+        raise FileNotFoundError(f"{path} has no {SIZES_FILE} with the columns file, name, width, depth, height (m)")
+    rows = [defaultdict(str, row) for row in table(listed.absolute())]
     licences = sorted({row["licence"] or "none stated" for row in rows})
     library, models = Library(path.name, "; ".join(licences), path), []
     for line, row in enumerate(rows, 2):
@@ -192,12 +170,8 @@ def read_libraries(paths: Iterable[Path]) -> list[Model]:
 
 def primitives() -> list[Model]:
     """Boxes and simple shapes for every role, for tests and for rooms without a furniture library."""
-    library = Library("primitives", "none needed", None)
-    return [
-        Model(rule.role, "", tuple(side * k for side in rule.usual), library, rule.shape, role=rule.role)
-        for rule in RULES.values()
-        for k in (0.92, 1.0)
-    ]
+    library = Library("primitives", "public domain", None)
+    return [Model(rule.role, "", rule.usual, library, rule.shape, role=rule.role) for rule in RULES.values()]
 
 
 def by_role(models: Iterable[Model]) -> dict[str, list[Model]]:
@@ -205,12 +179,10 @@ def by_role(models: Iterable[Model]) -> dict[str, list[Model]]:
 
     Example:
         >>> sorted(model.file for model in by_role([])["bed"])
-        ['bed', 'bed']
+        ['bed']
     """
     roles: dict[str, dict[tuple, Model]] = defaultdict(dict)  # a model that several libraries hold counts once
     for model in models:
-        for role in [model.role] if model.role else [rule.role for rule in RULES.values() if rule.fits(model)]:
+        for role in [model.role] if model.role else [rule.role for rule in RULES.values() if fits(model, rule)]:
             roles[role][model[:3]] = model
-    for model in [model for model in primitives() if model.role not in roles]:
-        roles[model.role][model[:3]] = model
-    return {role: list(found.values()) for role, found in roles.items()}
+    return {model.role: [*roles[model.role].values()] or [model] for model in primitives()}

@@ -21,11 +21,6 @@ from train.render.catalogue import Library
 ROOM_FILE, LICENCES_FILE = "room.json", "licences.csv"
 
 
-def room_name(seed: int, number: int) -> str:
-    """Name of a room's folder."""
-    return f"{seed}-{number:05d}"
-
-
 @contextmanager
 def claimed(output: Path, name: str) -> Iterator[Path | None]:
     """A folder to write a room to, or None if the room is finished or another process is at it.
@@ -92,17 +87,17 @@ def write_origin(output: Path, libraries: Iterable[Library], pictures: Origin | 
         pictures: origin of foreign pictures on walls and screens, if there are any.
     """
     parts = {f"{library.name} ({library.licence})" for library in libraries}
-    terms = f"furniture: {'; '.join(sorted(parts))}; creators in {LICENCES_FILE}"
+    terms = [f"furniture: {', '.join(sorted(parts))}", f"creators in {LICENCES_FILE}"]
     asked = [Origin("", weights="mit" if library.free else "unknown") for library in libraries]
     if pictures:
-        terms += f"; pictures on walls and screens: {pictures.title} ({pictures.terms})"
+        terms.append(f"pictures on walls and screens: {pictures.title} ({pictures.terms})")
         asked.append(pictures)
     if (output / ORIGIN_FILE).is_file():
         earlier = read_origin(output / ORIGIN_FILE)
         asked.append(earlier)
-        longer = max(earlier.terms, terms, key=len)
-        terms = longer if earlier.terms in longer and terms in longer else f"{earlier.terms}; {terms}"
-    origin = Origin("Rooms rendered by depth_unet (python -m train.render)", "", terms, strictest(asked))
+        terms = earlier.terms.split("; ") + terms
+    title, told = "Rooms rendered by depth_unet (python -m train.render)", "; ".join(dict.fromkeys(terms))
+    origin = Origin(title, "", told, strictest(asked))
     write_json(output / ORIGIN_FILE, origin._asdict())
     return origin
 

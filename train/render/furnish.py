@@ -5,29 +5,24 @@ rooms.csv lists the furniture of each kind of room, companions.csv what stands b
 """
 
 import math
-import random
-from collections import defaultdict
 
 import numpy as np
 
 from train.render import things
 from train.render.catalogue import BUILT, RULES, USES, Model, numbers, table
 from train.render.layout import Item, Zone
-from train.render.mesh import CELL, Paint, assembled
-from train.render.plan import KINDS, Light, Room, chances, daylight
-from train.render.things import colour
+from train.render.mesh import Paint, Shape
+from train.render.plan import KINDS, Light, Room, chances
+from train.render.things import Rng, colour
 
-COMPANIONS: dict[str, list[dict[str, str]]] = defaultdict(list)
-for _row in table("companions.csv"):
-    for _anchor in _row["anchor"].split("/"):
-        COMPANIONS[_anchor].append(_row)
+COMPANIONS = table("companions.csv")
 CLOTHS = {  # share of the carrier's width and depth, range of metres added, thickness with folds, how far it hangs
     "cover": (1.05, 0.65, -0.1, 0.1, 0.05, 0.2), "blanket": (0, 0, 0.5, 0.9, 0.02, 0.15),
     "tablecloth": (1.05, 1.08, 0, 0.02, 0.004, 0.2), "garment": (0, 0, 0.25, 0.6, 0.05, 0.03),
 }  # fmt: skip
 
 
-def furnish(room: Room, roles: dict[str, list[Model]], rng: random.Random) -> None:
+def furnish(room: Room, roles: dict[str, list[Model]], rng: Rng) -> None:
     """Fill a room and those behind its doorways, and hang up the lamps.
 
     Args:
@@ -35,18 +30,14 @@ def furnish(room: Room, roles: dict[str, list[Model]], rng: random.Random) -> No
         roles: the models that can play each role.
         rng: decides everything.
     """
-    zones = [_Furnishing(room, zone, roles, rng) for zone in room.layout.zones]
-    for zone in zones:
-        zone.fill()
-    daylight(room, rng)
-    for zone in zones:
-        zone.lamps()
+    for zone in room.layout.zones:
+        _Furnishing(room, zone, roles, rng).fill()
 
 
 class _Furnishing:
     """Furniture and clutter of one zone."""
 
-    def __init__(self, room: Room, zone: Zone, roles: dict[str, list[Model]], rng: random.Random) -> None:
+    def __init__(self, room: Room, zone: Zone, roles: dict[str, list[Model]], rng: Rng) -> None:
         self.room, self.layout, self.zone, self.roles, self.rng = room, room.layout, zone, roles, rng
         self.between, self.some = rng.uniform, rng.choice
         self.kind, self.table = zone.kind, KINDS[zone.kind]
@@ -60,7 +51,7 @@ class _Furnishing:
         return self.rng.random() < probability
 
     def fill(self) -> None:
-        """All furniture and clutter."""
+        """All furniture, clutter on every surface, on the floor and on the walls, and lamps."""
         if self.kind in ("shop", "library"):
             self.grid("aisle rack", 12 if self.kind == "shop" else self.rng.randrange(5))
         elif self.kind == "classroom":
@@ -71,16 +62,33 @@ class _Furnishing:
             self.against(self.make(self.some(role.split("/"))))
         for role in [role for role, p in chances(self.table["middle"]) if self.likely(p)]:
             self.middle(self.make(self.some(role.split("/"))))
-        self.everywhere()
-
-    # Single things
+        rng, zone = self.rng, self.zone
+        for role, often in chances(self.table["hung"]):
+            for _ in range(int(often * self.between(0, 2) + rng.random())):
+                self.against(self.make(role), tries=5)
+        for item in [item for item in self.layout.items if zone.holds(item.x, item.y)]:
+            uses, surface = USES[item.role], min(1.6, item.size[0] * item.size[1])
+            if "carries" in uses:
+                self.small(item, 1 + int(self.mess * self.between(1, 12) * surface))
+            if "shelved" in uses:
+                self.small(item, rng.randrange(3, 12), inside=True)
+            if "clothes" in uses and self.likely(0.1 * self.mess):
+                self.drape(item, "garment", self.between(-0.2, 0.2) * item.size[0], 0, 3)
+        for _ in range(int(self.mess * zone.area / 2.7)):
+            item = self.make(self.some(self.table["dropped"].split("/")), 0)
+            if item:
+                place = self.between(zone.x0, zone.x1), self.between(zone.y0, zone.y1)
+                self.layout.put(item, zone, *place, self.between(0, 6))
+        self.lamps()
 
     def make(self, role: str, usual: float = 0.6) -> Item | None:
         """A thing that plays a role: built, or furniture, as often as stated the usual one of this room."""
         if role in BUILT:
             least, most, height = (numbers(BUILT[role][key]) for key in ("least", "most", "height"))
             size = tuple(map(self.between, least, most))
-            item = Item.of(role, things.BUILDERS[role](self.rng, size, self.decor), soft=bool(BUILT[role]["soft"]))
+            solid = Shape()
+            things.BUILDERS[role](solid, self.rng, size, self.decor)
+            item = Item.of(role, solid.mesh(), soft=bool(BUILT[role]["soft"]))
         else:
             height = RULES[role].height
             item = self.layout.make(self.usual[role] if self.likely(usual) else self.some(self.roles[role]))
@@ -88,8 +96,6 @@ class _Furnishing:
             item.role, item.z = role, self.between(*height) if height else 0.0
             item.on = "wall" if item.z > 0.1 else "floor"
         return item
-
-    # Places
 
     def against(self, item: Item | None, tries: int = 16) -> None:
         """Place a thing, and its companions, with its back to a wall, often in a corner."""
@@ -107,15 +113,15 @@ class _Furnishing:
             yaw = self.rng.randrange(4) * math.pi / 2 + self.rng.gauss(0, 0.03)
             x, y = (item.box._replace(yaw=yaw).reach(axis) + margin for axis in (0, math.pi / 2))
             place = self.between(zone.x0 + x, zone.x1 - x), self.between(zone.y0 + y, zone.y1 - y)
-            if zone.holds(*place, margin) and self.layout.put(item, zone, *place, yaw, pad=0.04):
+            if zone.holds(*place, margin) and self.layout.put(item, zone, *place, yaw):
                 return self.arrange(item)
 
     def arrange(self, anchor: Item) -> None:
         """Place the companions of a thing, and theirs."""
         if anchor.role in ("table", "small table") and anchor.on == "floor":
             self.around(anchor, "office chair" if self.kind in ("office", "meeting room") else "chair")
-        for row in COMPANIONS[anchor.role]:
-            if self.likely(float(row["chance"])):
+        for row in COMPANIONS:
+            if anchor.role in row["anchor"].split("/") and self.likely(float(row["chance"])):
                 ranges = zip((numbers(row["across"]), numbers(row["along"])), anchor.size, strict=False)
                 u, v = (share * side / 2 + self.between(low, high) for (share, low, high), side in ranges)
                 placed = getattr(self, row["how"])(anchor, self.some(row["what"].split("/")), u, v, float(row["turn"]))
@@ -130,11 +136,10 @@ class _Furnishing:
     def row(self, anchor: Item, role: str, u: float, v: float, turn: float) -> Item | None:
         """A thing in one line with the back of another: left or right of it, or above it."""
         item = self.make(role, 0.85)
-        if item is None:
-            return None
-        u += math.copysign(item.size[0] / 2, u) if abs(u) >= anchor.size[0] / 2 else 0.0
-        back = (anchor.size[1] - item.size[1]) / 2 + v
-        return self.layout.put(item, self.zone, *anchor.at(u, back), anchor.yaw + turn)
+        if item:
+            u += math.copysign(item.size[0] / 2, u) if abs(u) >= anchor.size[0] / 2 else 0.0
+            v += (anchor.size[1] - item.size[1]) / 2
+        return item and self.layout.put(item, self.zone, *anchor.at(u, v), anchor.yaw + turn)
 
     def under(self, anchor: Item, role: str, u: float, v: float, turn: float) -> Item | None:
         """A chair at the edge of a table, pushed under it as far as it fits."""
@@ -146,14 +151,10 @@ class _Furnishing:
                 return chair
         return None
 
-    def on(self, anchor: Item, role: str, u: float, v: float, turn: float, carrier: Item | None = None) -> Item | None:
-        """A thing on a piece of furniture, near a place in the coordinates of the anchor."""
-        item, carrier = self.make(role), carrier or anchor
+    def on(self, anchor: Item, role: str, u: float, v: float, turn: float) -> Item | None:
+        """A thing on a piece of furniture, or beside another on the furniture that carries it."""
+        item, carrier = self.make(role), anchor.on if isinstance(anchor.on, Item) else anchor
         return item and self.layout.set_on(item, carrier, yaw=anchor.yaw - carrier.yaw + turn, near=anchor.at(u, v))
-
-    def next(self, anchor: Item, role: str, u: float, v: float, turn: float) -> Item | None:
-        """A thing beside another, on the furniture that carries it."""
-        return self.on(anchor, role, u, v, turn, anchor.on)
 
     def lay(self, anchor: Item, role: str, u: float, v: float, turn: float) -> None:
         """A rug on the floor, thin enough for furniture to stand on it, or a cushion on a bed or sofa."""
@@ -168,8 +169,7 @@ class _Furnishing:
         """A blanket, tablecloth or garment on furniture."""
         wide, deep, low, high, thick, hang = CLOTHS[role]
         size = [share * side + self.between(low, high) for share, side in zip((wide, deep), carrier.size, strict=False)]
-        top, cell, yaw = carrier.mesh.survey.top * carrier.scale, CELL * carrier.scale, self.rng.gauss(0, turn)
-        mesh = things.drape(self.rng, top, cell, (u, v), size, yaw, thick, hang)
+        mesh = things.drape(self.rng, carrier, (u, v), size, self.rng.gauss(0, turn), thick, hang)
         if mesh:
             (x, y, z), (right, back, _) = mesh.bounds
             cloth = Item.of(role, mesh, carrier, carrier.z + z, soft=True)
@@ -184,9 +184,8 @@ class _Furnishing:
         if not pupils:
             spots += [(u, depth / 2, 0.0) for u, _, _ in spots]
             spots += [(k * width / 2, 0.0, -k * math.pi / 2) for k in (-1, 1) if depth > 0.65]
-        for u, v, turn in self.rng.sample(
-            spots, len(spots) if pupils else self.rng.randint(len(spots) // 2, len(spots))
-        ):
+        least = len(spots) if pupils else len(spots) // 2
+        for u, v, turn in self.rng.sample(spots, self.rng.randint(least, len(spots))):
             self.under(table, role, u, v, turn)
 
     def grid(self, role: str, most: int) -> None:
@@ -207,39 +206,18 @@ class _Furnishing:
             if item and max(item.size[:2]) < 0.9 * max(carrier.size[:2]):
                 self.layout.set_on(item, carrier, inside, 0.0 if item.role in ("books", "frame") else None)
 
-    # Everywhere
-
-    def everywhere(self) -> None:
-        """Clutter on every surface, on the floor and on the walls."""
-        rng, zone = self.rng, self.zone
-        for role, often in chances(self.table["hung"]):
-            for _ in range(int(often * self.between(0, 2) + rng.random())):
-                self.against(self.make(role), tries=5)
-        for item in [item for item in self.layout.items if zone.holds(item.x, item.y)]:
-            uses, surface = USES[item.role], min(1.6, item.size[0] * item.size[1])
-            if "carries" in uses:
-                self.small(item, 1 + int(self.mess * self.between(1, 12) * surface))
-            if "shelved" in uses:
-                self.small(item, rng.randrange(3, 12), inside=True)
-            if "clothes" in uses and self.likely(0.1 * self.mess):
-                self.drape(item, "garment", self.between(-0.2, 0.2) * item.size[0], 0, 3)
-        for _ in range(int(self.mess * zone.area / 2.7)):
-            item = self.make(self.some(self.table["dropped"].split("/")), 0)
-            place = self.between(zone.x0, zone.x1), self.between(zone.y0, zone.y1)
-            if item:
-                self.layout.put(item, zone, *place, self.between(0, 6))
-
     def lamps(self) -> None:
         """Lamps at the ceiling, and the light of those that stand on floors and tables."""
         rng, layout, zone, lights = self.rng, self.layout, self.zone, self.room.lights
-        day = any(light.kind == "area" and light.aim[2] == 0 for light in lights)
+        day = self.room.windows and not self.room.night
+        shining = 0.2 if day else 0.5
         warm = colour(rng, self.between(0.07, 0.13), self.between(0.1, 0.55), 1)
         cool = colour(rng, self.some([0.12, 0.45, 0.6]), self.between(0, 0.12), 1)
         lit = not day or self.likely(0.6 if zone is layout.zones[0] else 0.85)
         strips = (self.table["use"] == "public" or self.kind == "basement") and self.likely(0.7)
-        wide, deep, columns, rows = zone.x1 - zone.x0, zone.y1 - zone.y0, 1, 1
-        if strips or zone.area > 22 or self.likely(0.2):
-            columns, rows = max(1, round(wide / 2.4)), max(1, round(deep / 2.4))
+        wide, deep = zone.x1 - zone.x0, zone.y1 - zone.y0
+        apart = 2.4 if strips or zone.area > 22 or self.likely(0.2) else 30
+        columns, rows = max(1, round(wide / apart)), max(1, round(deep / apart))
         watts = zone.area * self.between(6, 16) * (self.between(0.2, 1) if day else 1) / (columns * rows)
         glow = Paint((1, 0.97, 0.9), glow=self.between(8, 30) if lit else 0.0)
         panel, hanging = self.some([(1.2, 0.3), (1.2, 0.3), (0.6, 0.6)]), self.make("ceiling lamp")
@@ -248,7 +226,7 @@ class _Furnishing:
                 lamp = layout.make(hanging.model)
             else:
                 size = (*panel, 0.03) if strips else (0.32, 0.32, 0.09)
-                lamp = Item.of("luminaire", assembled("luminaire", size, body=things.WHITE, face=glow))
+                lamp = Item.of("luminaire", Shape().assemble("luminaire", size, body=things.WHITE, face=glow).mesh())
             lamp.on, lamp.role, lamp.z = "ceiling", "ceiling lamp", layout.height - lamp.size[2]
             place = zone.x0 + (i + 0.5) * wide / columns, zone.y0 + (j + 0.5) * deep / rows
             if layout.put(lamp, zone, *place, 0.0) and lit:
@@ -256,7 +234,6 @@ class _Furnishing:
                 spot = Light("area", below, (0, 0, -1), panel, watts, cool)
                 lights.append(spot if strips else Light("point", below, (0, 0, -1), (0.24, 0), 1.3 * watts, warm))
         for item in layout.items:
-            lamp = item.role in ("table lamp", "floor lamp") and zone.holds(item.x, item.y)
-            if lamp and self.likely(0.2 if day else 0.5):
+            if item.role in ("table lamp", "floor lamp") and zone.holds(*item.at(0, 0)) and self.likely(shining):
                 place = (item.x, item.y, item.z + 0.8 * item.size[2])
                 lights.append(Light("point", place, (0, 0, -1), (0.14, 0), self.between(6, 30), warm))

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,11 @@ from train.render.catalogue import Model
 from train.render.mesh import CELL, Layer, Mesh, load, turned
 
 TOLERANCE = 0.004  # metres by which neighbours may touch
+
+
+def _moved(x: float, y: float, yaw: float, u: float, v: float) -> tuple[float, float]:
+    c, s = math.cos(yaw), math.sin(yaw)
+    return x + u * c - v * s, y + u * s + v * c
 
 
 class Wall(NamedTuple):
@@ -31,8 +36,7 @@ class Wall(NamedTuple):
 
     def at(self, u: float, inward: float = 0.0) -> tuple[float, float]:
         """A point on the floor, `u` along the wall and `inward` from it."""
-        c, s = math.cos(self.yaw), math.sin(self.yaw)
-        return self.x + u * c + inward * s, self.y + u * s - inward * c
+        return _moved(self.x, self.y, self.yaw, u, -inward)
 
 
 class Opening(NamedTuple):
@@ -115,10 +119,6 @@ class Box(NamedTuple):
         x, y = self.reach(0), self.reach(math.pi / 2)
         return np.array([self.x - x, self.y - y, self.low]), np.array([self.x + x, self.y + y, self.high])
 
-    def grown(self, by: float) -> "Box":
-        """Wider and deeper by twice `by`."""
-        return self._replace(width=self.width + 2 * by, depth=self.depth + 2 * by)
-
 
 def overlap(a: Box, b: Box) -> float:
     """Metres by which two boxes overlap along the axis where they do least; 0 or less if they are apart.
@@ -180,8 +180,7 @@ class Item:
 
     def at(self, u: float, v: float) -> tuple[float, float]:
         """Room coordinates of a point `u` to its right and `v` to its back."""
-        c, s = math.cos(self.yaw), math.sin(self.yaw)
-        return self.x + u * c - v * s, self.y + u * s + v * c
+        return _moved(self.x, self.y, self.yaw, u, v)
 
     def vertices(self) -> np.ndarray:
         """Its vertices in the room."""
@@ -218,31 +217,30 @@ class Layout:
     def __init__(self, zones: list[Zone], height: float, rng: random.Random) -> None:
         self.zones, self.height, self.rng = zones, height, rng
         self.items: list[Item] = []
-        self.kept: list[Box] = []  # space that stays free: before doors and windows
-        self._boxes: list[tuple[Box, Item | None]] = []
+        self.boxes: list[tuple[Box, Item | None]] = []  # with the thing in it; None stays free: before doors, windows
         self._low, self._high = np.empty((0, 3)), np.empty((0, 3))  # corners of the boxes
         self._scales: dict[Model, float] = {}
 
-    def _remember(self, box: Box, item: Item | None) -> None:
-        self._boxes.append((box, item))
+    def keep_free(self, box: Box, item: Item | None = None) -> None:
+        """Let nothing be placed here, but a thing that may stand there already."""
+        self.boxes.append((box, item))
         low, high = box.bounds
         self._low, self._high = np.vstack([self._low, low]), np.vstack([self._high, high])
-
-    def keep_free(self, box: Box) -> None:
-        """Let nothing be placed here."""
-        self.kept.append(box)
-        self._remember(box, None)
 
     def touching(self, box: Box) -> Iterator[tuple[Box, Item | None]]:
         """What overlaps with a box."""
         low, high = box.bounds
         for index in np.flatnonzero(((self._low < high) & (self._high > low)).all(1)):
-            if overlap(box, self._boxes[index][0]) > TOLERANCE:
-                yield self._boxes[index]
+            if overlap(box, self.boxes[index][0]) > TOLERANCE:
+                yield self.boxes[index]
 
-    def free(self, box: Box, ignore: Iterable[Item] = (), doors: bool = False) -> bool:
+    def free(self, box: Box, ignore: Sequence[Item] = (), doors: bool = False) -> bool:
         """Whether nothing overlaps with a box, apart from some things, and from doorways with `doors`."""
         return all(item in ignore if item else doors for _, item in self.touching(box))
+
+    def holds(self, x: float, y: float, margin: float) -> bool:
+        """Whether a point lies in a room, at least `margin` from the walls of its rectangle."""
+        return any(zone.holds(x, y, margin) for zone in self.zones)
 
     def inside(self, zone: Zone, box: Box) -> bool:
         """Whether a box lies within a zone."""
@@ -254,25 +252,19 @@ class Layout:
         """Put a thing where it is, unchecked."""
         self.items.append(item)
         if not item.soft:
-            self._remember(item.box, item)
+            self.keep_free(item.box, item)
         return item
 
     def make(self, model: Model) -> Item | None:
         """A piece of furniture at the origin, in this room's scale of it."""
-        mesh = load(model)
-        if mesh is None:
-            return None
-        scale = self._scales.setdefault(model, self.rng.uniform(0.94, 1.06))  # one scale in a room
+        mesh, scale = load(model), self._scales.setdefault(model, self.rng.uniform(0.94, 1.06))  # one scale in a room
         size = tuple(side * scale for side in model.size)
-        return Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
+        return mesh and Item(model.name, mesh, size, 0, 0, 0, 0, "floor", scale, model)
 
-    def put(
-        self, item: Item, zone: Zone, x: float, y: float, yaw: float, pad: float = 0.0, close: Iterable[Item] = ()
-    ) -> Item | None:
+    def put(self, item: Item, zone: Zone, x: float, y: float, yaw: float, close: Sequence[Item] = ()) -> Item | None:
         """Place a thing if it fits: by boxes, and against the things in `close` by their surfaces."""
         item.x, item.y, item.yaw = x, y, yaw
-        close = tuple(close)
-        if not self.inside(zone, item.box) or not self.free(item.box.grown(pad), close):
+        if not self.inside(zone, item.box) or not self.free(item.box, close):
             return None
         for other in close:
             if overlap(item.box, other.box) > TOLERANCE and (penetrate(item, other) or penetrate(other, item)):

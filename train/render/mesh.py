@@ -3,24 +3,21 @@
 import io
 import math
 import zipfile
-from collections import defaultdict, namedtuple
-from collections.abc import Callable, Sequence
+from collections import namedtuple
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, wraps
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import trimesh
 
-from train.render.catalogue import SIDES as COLUMNS
-from train.render.catalogue import Model, table
+from train.render.catalogue import SIDES, Model, table
 
 CELL = 0.025  # metres, of the grids in which surfaces are searched
 Point = tuple[float, float, float]
-PARTS: dict[str, list[dict[str, str]]] = defaultdict(list)
-for _part in table("parts.csv"):
-    PARTS[_part["thing"]].append(_part)
+PARTS = table("parts.csv")
 
 
 class Paint(NamedTuple):
@@ -28,13 +25,13 @@ class Paint(NamedTuple):
 
     Args:
         colour: sRGB in [0, 1].
-        pattern: a texture of `train.render.materials`, multiplied by the colour; "" for none.
+        pattern: a texture of `train.render.materials`, multiplied by the colour; "" for none; "atlas" and "outside" lie
+            on the mesh by its own coordinates.
         scale: metres that the texture covers.
         roughness, metallic, specular: of the Principled shader.
         glow: emitted radiance; 0 for none.
         opacity: below 1 for glass.
         turned: rotate the texture by 90 degrees.
-        mapped: use the mesh's own texture coordinates instead of a box projection.
         tile: number of the picture where the pattern is "atlas".
         skin: number of the texture of a furniture model; -1 for none, -2 for an unknown colour.
         shift: hue, saturation and value by which that texture is changed; (0.5, 1, 1) leaves it.
@@ -49,26 +46,12 @@ class Paint(NamedTuple):
     glow: float = 0.0
     opacity: float = 1.0
     turned: bool = False
-    mapped: bool = False
     tile: int = -1
     skin: int = -1
     shift: tuple[float, float, float] = (0.5, 1.0, 1.0)
 
 
-class Layer(NamedTuple):
-    """A horizontal surface of a piece of furniture.
-
-    Args:
-        height: metres above its base.
-        carries: (rows, columns) whether a cell of `CELL` metres belongs to it; rows along y.
-        clearance: (rows, columns) free metres above each cell.
-    """
-
-    height: float
-    carries: np.ndarray
-    clearance: np.ndarray
-
-
+Layer = namedtuple("Layer", "height carries clearance")
 Survey = namedtuple("Survey", "layers top voxels")  # of `Mesh.survey`
 
 
@@ -117,9 +100,10 @@ class Mesh:
     def survey(self) -> Survey:
         """What layout needs to know of the surface.
 
-        `layers`: the horizontal surfaces that can carry things, from the lowest to the highest; `top`: (rows, columns)
-        height of the highest surface in each cell, 0 where there is none; `voxels`: (N, 3) centres of the cubes of
-        `CELL` metres that the surface passes through.
+        `layers`: the horizontal surfaces that can carry things, from the lowest to the highest, each with its height
+        in metres above the base, (rows, columns) whether a cell of `CELL` metres belongs to it, and the free metres
+        above each cell; rows are along y. `top`: (rows, columns) height of the highest surface in each cell, 0 where
+        there is none. `voxels`: (N, 3) centres of the cubes of `CELL` metres that the surface passes through.
         """
         points, faces = self.samples()
         upward, downward = faces > 0, faces < 0
@@ -142,7 +126,10 @@ class Mesh:
             np.minimum.at(clearance, cells[above], heights[above] - height)
             if (carries & (clearance > 0.06)).sum() >= 16:
                 layers.append(Layer(height, carries.reshape(shape), clearance.reshape(shape)))
-        voxels = (np.unique(np.floor(points / CELL).astype(int), axis=0) + 0.5) * CELL
+        cubes = np.floor(points / CELL).astype(int)
+        filled = np.zeros(np.ptp(cubes, 0) + 1, bool)
+        filled[tuple((cubes - cubes.min(0)).T)] = True
+        voxels = (np.argwhere(filled) + cubes.min(0) + 0.5) * CELL
         return Survey(layers, top.reshape(shape), voxels.astype(np.float32))
 
 
@@ -153,43 +140,44 @@ def turned(points: np.ndarray, yaw: float) -> np.ndarray:
 
 
 CORNERS = np.array([(x, y, z) for z in (0, 1) for x, y in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))])
-SIDES = np.array([(0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7), (3, 2, 1, 0)])
+QUADS = np.array([(0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7), (3, 2, 1, 0)])
 
 
 class Shape:
-    """Collects boxes, quads and grids of points into one mesh."""
+    """Collects boxes, quads and grids of points, each moved by `origin`, into one mesh."""
 
     def __init__(self) -> None:
+        self.origin: Point = (0, 0, 0)
         self.parts: list[tuple[np.ndarray, ...]] = []
         self.paints: dict[Paint, int] = {}
 
-    def add(self, points: np.ndarray, faces: np.ndarray, uv: np.ndarray, paint: Paint) -> None:
+    def add(self, points: Sequence[Point] | np.ndarray, faces: np.ndarray, uv: np.ndarray, paint: Paint) -> None:
         """Add (N, 3) points with their (N, 2) texture coordinates and (F, 3) triangles."""
         slot = self.paints.setdefault(paint._replace(tile=-1), len(self.paints))
-        self.parts.append((np.asarray(points, float), faces, uv, np.full(len(faces), slot)))
+        self.parts.append((np.add(points, self.origin), faces, uv, np.full(len(faces), slot)))
 
     def quad(self, points: Sequence[Point] | np.ndarray, paint: Paint) -> None:
         """Four points counter-clockwise as seen from the front."""
         uv = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
         if paint.tile >= 0:  # one of 8 x 8, without its rim
             uv = (np.clip(uv, 0.024, 0.976) + (paint.tile % 8, 7 - paint.tile // 8)) / 8
-        self.add(np.asarray(points), np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
+        self.add(points, np.array([(0, 1, 2), (0, 2, 3)]), uv, paint)
 
-    def front(self, across: tuple, heights: tuple, y: float, paint: Paint) -> None:
-        """An upright rectangle that faces -y: its left and right, its bottom and top."""
-        (left, right), (low, high) = across, heights
+    def front(self, left: float, right: float, low: float, high: float, y: float, paint: Paint) -> None:
+        """An upright rectangle that faces -y."""
         self.quad([(left, y, low), (right, y, low), (right, y, high), (left, y, high)], paint)
 
     def box(self, base: Point, size: Point, paint: Paint, yaw: float = 0.0) -> None:
         """A box on the centre of its base."""
-        for side in (turned(CORNERS * size, yaw) + base)[SIDES]:
+        for side in (turned(CORNERS * size, yaw) + base)[QUADS]:
             self.quad(side, paint)
 
-    def assemble(self, thing: str, size: Point, paints: dict[str, Paint], at: Point = (0, 0, 0)) -> None:
-        """The boxes of a thing of parts.csv, which states their place and size as shares of its own."""
-        for row in PARTS[thing]:
-            place, sides = (np.array([float(row[key]) for key in keys]) * size for keys in ("xyz", COLUMNS))
-            self.box(place + at, sides, paints[row["paint"]])
+    def assemble(self, thing: str, size: Point, **paints: Paint) -> "Shape":
+        """Add the boxes of a thing of parts.csv, which states their place and size as shares of its own."""
+        for row in [row for row in PARTS if row["thing"] == thing]:
+            place, sides = (np.array([float(row[key]) for key in keys]) * size for keys in ("xyz", SIDES))
+            self.box(place, sides, paints[row["paint"]])
+        return self
 
     def grid(self, points: np.ndarray, paint: Paint) -> None:
         """A sheet of (rows, columns, 3) points."""
@@ -208,34 +196,19 @@ class Shape:
         return Mesh(np.concatenate(points), corners, np.concatenate(uv), np.concatenate(slots), list(self.paints))
 
 
-def shaped(build: Callable[..., None]) -> Callable[..., Mesh]:
-    """Turn a function that fills a shape, its first argument, into one that returns the mesh of it."""
+class _Beside(trimesh.resolvers.FilePathResolver):
+    """Materials and pictures beside a model in a folder or an archive, read when they are asked for."""
 
-    @wraps(build)
-    def make(*args: Any, **options: Any) -> Mesh:
-        solid = Shape()
-        build(solid, *args, **options)
-        return solid.mesh()
-
-    return make
-
-
-@shaped
-def assembled(solid: Shape, thing: str, size: Point, **paints: Paint) -> None:
-    """A thing of parts.csv."""
-    solid.assemble(thing, size, paints)
-
-
-class _Beside(trimesh.resolvers.ZipResolver):
-    """Materials and pictures beside a model in an archive, read when they are asked for."""
+    def __init__(self, parent: Path | zipfile.Path) -> None:
+        self.parent = parent
 
     def get(self, name: str) -> bytes:
-        return self.archive.read(str(self.namespace / PurePosixPath(name).name))
+        return (self.parent / PurePosixPath(name).name).read_bytes()
 
 
 @lru_cache(maxsize=16)
-def _archive(path: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+def _opened(path: Path) -> Path | zipfile.Path:
+    return path if path.is_dir() else zipfile.Path(io.BytesIO(path.read_bytes()))
 
 
 @lru_cache(maxsize=400)
@@ -244,16 +217,12 @@ def load(model: Model) -> Mesh | None:
 
     The base comes to z = 0, the centre to x = y = 0, and the front looks towards -y.
     """
-    path, file = model.library.path, PurePosixPath(model.file)
-    if path is None:
-        return assembled(model.file, model.size, body=Paint(skin=-2))
-    if path.is_dir():
-        source, beside = io.BytesIO((path / file).read_bytes()), trimesh.resolvers.FilePathResolver(path / file)
-    else:
-        source, beside = io.BytesIO(_archive(path).read(model.file)), _Beside(_archive(path))
-        beside.namespace = file.parent
+    if model.library.path is None:
+        return Shape().assemble(model.file, model.size, body=Paint(skin=-2)).mesh()
+    file = _opened(model.library.path) / model.file
+    source, kind = io.BytesIO(file.read_bytes()), PurePosixPath(model.file).suffix[1:]
     try:
-        loaded = trimesh.load_scene(source, file_type=file.suffix[1:], resolver=beside, process=False)
+        loaded = trimesh.load_scene(source, file_type=kind, resolver=_Beside(file.parent), process=False)
     except Exception:  # trimesh raises whatever its parsers meet in a damaged file
         return None
     solid, images = Shape(), []
@@ -285,4 +254,4 @@ def _looks(part: trimesh.Trimesh, images: list[np.ndarray]) -> tuple[np.ndarray,
     image = material.image.convert("RGB")
     image.thumbnail((512, 512))
     images.append(np.asarray(image))
-    return np.asarray(uv)[:, :2], paint._replace(mapped=True, skin=len(images) - 1)
+    return np.asarray(uv)[:, :2], paint._replace(skin=len(images) - 1)

@@ -11,10 +11,6 @@ from scipy.ndimage import gaussian_filter
 from train.render.catalogue import table
 
 SETTINGS = table("looks.csv")
-# The settings of one photo; `Look()` is the clean picture. brightness: mean of the picture that the exposure aims at.
-# balance: share of the light's colour that white balance removes; red, blue: gains left by it. vignette: loss of light
-# in the corners. black: share of the darkest per cent that is subtracted. bloom: light scattered in the lens. blur: in
-# pixels. noise: at mid grey. gamma: of the tone curve; shoulder: highlights are compressed (1) or clipped (0).
 Look = namedtuple("Look", [row["setting"] for row in SETTINGS], defaults=[float(row["clean"]) for row in SETTINGS])
 
 
@@ -25,6 +21,12 @@ def draw_look(device: random.Random, rng: random.Random, strength: float = 1.0) 
         device: decides what the pictures of a room have in common: the lens and the processing.
         rng: decides what differs from picture to picture.
         strength: 1 for what such cameras do, 0 for none of it, values between for less.
+
+    Returns:
+        The settings of one photo; `Look()` is the clean picture. brightness: mean of the picture that the exposure
+        aims at. balance: share of the light's colour that white balance removes; red, blue: gains left by it. vignette:
+        loss of light in the corners. black: share of the darkest per cent that is subtracted. blur: in pixels. noise:
+        at mid grey. gamma: of the tone curve; shoulder: highlights are compressed (1) or clipped (0).
     """
     camera, look = "kinect" if device.random() < 0.3 else "phone", Look()
     for row in SETTINGS:
@@ -59,17 +61,13 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
     Returns:
         The bytes of a JPEG file.
     """
-    random_values = np.random.default_rng(rng.randrange(2**32))
     light = np.maximum(np.nan_to_num(linear.astype(np.float32), posinf=0), 0)
     mean = np.minimum(light, np.percentile(light, 95)).mean((0, 1)) + 1e-6
     light = light * np.clip((mean.mean() / mean) ** look.balance * (look.red, 1, look.blue), 0.45, 2.2)
     height, width = light.shape[:2]
-    y, x = np.mgrid[:height, :width]
-    radius = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / (width**2 + height**2) * 4
-    light = light * (1 - look.vignette * radius)[..., None]
+    y, x = np.ogrid[-height : height : height * 1j, -width : width : width * 1j]
+    light = light * (1 - look.vignette * (x * x + y * y) / (width**2 + height**2))[..., None]
     light = np.maximum(light - look.black * np.percentile(light.mean(2), 1), 0)
-    if look.bloom:
-        light = light + look.bloom * blurred(np.minimum(light, np.percentile(light, 99.5)), width / 50)
 
     def curve(value: np.ndarray) -> np.ndarray:
         if look.shoulder > 0.5:
@@ -83,7 +81,8 @@ def develop(linear: np.ndarray, look: Look, rng: random.Random) -> bytes:
     light = blurred(light * exposure, look.blur)
     if look.noise:
         deviation = look.noise * np.sqrt(np.maximum(light, 0) * 0.5 + 0.01)
-        fine, coarse = (random_values.standard_normal(light.shape).astype(np.float32) for _ in range(2))
+        values = np.random.default_rng(rng.randrange(2**32))
+        fine, coarse = values.standard_normal((2, *light.shape), np.float32)
         light = light + deviation * (0.35 * fine + 0.5 * blurred(coarse, 0.7))
     value = curve(np.maximum(light, 0))
     value = value + look.contrast * (value * value * (3 - 2 * value) - value)

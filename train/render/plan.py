@@ -1,6 +1,5 @@
 """The shell of a room: rectangles, doorways, windows, and the surfaces of walls, floors and ceilings."""
 
-import random
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -32,7 +31,7 @@ class Light(NamedTuple):
         kind: "area", "point" or "sun".
         place: in the room, metres.
         aim: direction that it shines in.
-        size: width and height of an area, or diameter, in metres.
+        size: width and height of an area, or diameter of a lamp, in metres.
         power: watts, or W/m2 of the sun.
         colour: sRGB.
     """
@@ -82,12 +81,7 @@ class Room:
         self.shell.append(Item(name, mesh, (0, 0, 0), x, y, 0, yaw, "wall", role="shell"))
 
 
-def draw_kind(rng: Rng) -> str:
-    """A kind of room, as often as rooms.csv states."""
-    return rng.choices([*KINDS], [float(row["share"]) for row in KINDS.values()])[0]
-
-
-def build_shell(kind: str, rng: random.Random) -> Room:
+def build_shell(kind: str, rng: Rng) -> Room:
     """Draw the rectangles, openings and surfaces of a room.
 
     Args:
@@ -98,8 +92,6 @@ def build_shell(kind: str, rng: random.Random) -> Room:
     wide, deep = rng.uniform(low, high), rng.uniform(low, high) if kind != "corridor" else rng.uniform(5, 11)
     public = KINDS[kind]["use"] == "public"
     height = rng.uniform(2.4, 3.2) if public else min(2.9, max(2.25, rng.gauss(2.5, 0.13)))
-    if rng.random() < 0.5:
-        wide, deep = deep, wide
     layout = Layout([Zone(0, 0, wide, deep, kind)], height, rng)
     if min(wide, deep) > 3 and rng.random() < 0.25:
         _extend(layout, kind, rng, whole=True)
@@ -107,22 +99,22 @@ def build_shell(kind: str, rng: random.Random) -> Room:
         _extend(layout, rng.choice(KINDS[kind]["behind"].split("/")), rng)
     white = Paint(colour(rng, 0.1, rng.uniform(0, 0.08), rng.uniform(0.75, 0.93)), roughness=0.45)
     night, trim = rng.random() < 0.25, things.wood(rng) if rng.random() < 0.3 else white
-    sky = Paint((1, 1, 1), "outside", mapped=True, glow=0.03 if night else rng.choice([1.5, 2.5, 5.0, 9.0]))
+    sky = Paint((1, 1, 1), "outside", glow=0.03 if night else rng.choice([1.5, 2.5, 5.0, 9.0]))
     skirting = rng.choice([trim, trim, things.wood(rng), None])
     dressing = rng.choice(["curtains", "curtains", "curtains", "blind", "none"])
     room = Room(kind, layout, night, trim, skirting, things.fabric(rng), dressing, sky)
     for zone in layout.zones:
         _open_walls(zone, layout, rng)
     _surfaces(room, rng)
+    _daylight(room, rng)
     return room
 
 
 def _extend(layout: Layout, kind: str, rng: Rng, whole: bool = False) -> None:
     """Add a rectangle behind a wall of the first: through a doorway, or as the foot of an L."""
-    zone, side = layout.zones[0], rng.randrange(4)
+    zone = layout.zones[0]
+    side = rng.choice([side for side in range(4) if not zone.openings[side]])
     wall = zone.wall(side)
-    if zone.openings[side]:
-        return
     if whole:
         width, high, thick = rng.uniform(0.45, 0.8) * wall.length, layout.height, 0.0
         middle, across, offset = rng.choice([-1, 1]) * (wall.length - width) / 2, width, 0.0
@@ -173,10 +165,7 @@ def _surface(rng: Rng, kind: str, part: str) -> Paint:
     patterns, weights = zip(*chances(KINDS[kind][part]), strict=True)
     pattern = rng.choices(patterns, weights)[0]
     hue = rng.choice([0.08, 0.1, 0.11, 0.12, 0.55, 0.6, 0.3, 0.95, rng.random()])
-    saturation, value = (
-        rng.uniform(0, 0.6) ** 2,
-        rng.uniform(0.76, 0.95) if rng.random() < 0.8 else rng.uniform(0.5, 0.8),
-    )
+    saturation, value = rng.uniform(0, 0.6) ** 2, rng.uniform(*rng.choices([(0.76, 0.95), (0.5, 0.8)], [4, 1])[0])
     if pattern in ("planks", "wood"):
         hue, saturation = rng.uniform(0.05, 0.1), rng.uniform(0.15, 0.7)
     if part == "floors":
@@ -220,11 +209,11 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, rng: Rn
     for a, b in pairwise(cuts):
         for low, high in pairwise(levels):
             if not is_open((a + b) / 2, (low + high) / 2):
-                solid.front((a, b), (low, high), 0, paint)
+                solid.front(a, b, low, high, 0, paint)
         if room.skirting and not is_open((a + b) / 2, SKIRTING / 2):
             solid.box(((a + b) / 2, -0.007, 0), (b - a, 0.014, SKIRTING), room.skirting)
     for h in holes:
-        a, b, t, rim, mesh = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), None
+        a, b, t, rim, filling = h.u - h.width / 2, h.u + h.width / 2, h.thick, rng.uniform(0.05, 0.1), Shape()
         if t > 0:
             reveal = room.trim if h.kind != "passage" or rng.random() < 0.5 else paint
             corners = [(a, h.low), (a, h.high), (b, h.high), (b, h.low), (a, h.low)]
@@ -232,20 +221,20 @@ def _wall(room: Room, zone: Zone, side: int, paint: Paint, floor: Paint, rng: Rn
                 lower = floor if h.kind == "passage" and z == w == h.low else reveal
                 solid.quad([(u, 0, z), (u, t, z), (v, t, w), (v, 0, w)], lower)
         if h.kind == "window":
-            mesh = things.window(rng, h, room.trim, room.dressing, room.cloth, room.sky)
+            things.window(filling, rng, h, room.trim, room.dressing, room.cloth, room.sky)
             room.windows.append((wall, h))
-            bottom = float(mesh.bounds[0][2]) if room.dressing == "curtains" else h.low - 0.03
+            bottom = float(filling.mesh().bounds[0][2]) if room.dressing == "curtains" else h.low - 0.03
             keep(Box(*wall.at(h.u, 0.05), h.width + 0.5, 0.29, bottom, min(height, h.high + 0.14), wall.yaw))
         elif h.kind == "door" or h.high < height - 0.15:
-            mesh = things.door(rng, h, room.trim, rim)
+            things.door(filling, rng, h, room.trim, rim)
             keep(Box(*wall.at(h.u), h.width + 2 * rim + 0.02, 0.05, 0, h.high + rim, wall.yaw))
-        if mesh:
-            room.add_shell(h.kind, mesh, *wall.at(h.u), wall.yaw)
+        if filling.parts:
+            room.add_shell(h.kind, filling.mesh(), *wall.at(h.u), wall.yaw)
     if solid.parts:
         room.add_shell("wall", solid.mesh(), wall.x, wall.y, wall.yaw)
 
 
-def daylight(room: Room, rng: Rng) -> None:
+def _daylight(room: Room, rng: Rng) -> None:
     """Light of the sky through the windows, sometimes of the sun, and what fills the shadows."""
     day = 0.0 if room.night or not room.windows else rng.choice([1, 1, 2.5, 6])
     tint = colour(rng, rng.choice([0.6, 0.6, 0.1]), rng.uniform(0, 0.25), 1)
@@ -259,4 +248,4 @@ def daylight(room: Room, rng: Rng) -> None:
         aim = np.subtract(wall.at(0, 1), wall.at(0)) + (rng.gauss(0, 0.5), rng.gauss(0, 0.5))
         sun = colour(rng, 0.1, rng.uniform(0.05, 0.35), 1)
         beam = (*aim.tolist(), -rng.uniform(0.4, 1.3))
-        room.lights.append(Light("sun", (0, 0, 3), beam, (0.02, 0), 8 * day * rng.uniform(1.5, 6), sun))
+        room.lights.append(Light("sun", (0, 0, 3), beam, (0, 0), 8 * day * rng.uniform(1.5, 6), sun))

@@ -20,9 +20,7 @@ from train.render.layout import Item
 from train.render.mesh import Mesh, Paint
 from train.render.plan import Light, Room
 
-SETTINGS = Path(__file__).with_name("cycles.json")
 GAIN = 1.66  # textures have a mean of 0.8 in sRGB, which is 1 / 1.66 of white
-LAMPS = ("ceiling lamp", "table lamp", "floor lamp")  # let the light inside them out
 
 
 def linear(colour: Sequence[float]) -> tuple[float, ...]:
@@ -33,12 +31,11 @@ def linear(colour: Sequence[float]) -> tuple[float, ...]:
 def cast_by_tree(surfaces: Surfaces) -> Cast:
     """Find the first triangle on each ray with Blender's bounding volume hierarchy."""
     mesh = _triangles("surfaces", surfaces.corners.reshape(-1, 3), np.arange(surfaces.corners.size // 3))
-    item = bpy.data.objects.new("surfaces", mesh)
-    bpy.context.scene.collection.objects.link(item)
-    graph = bpy.context.evaluated_depsgraph_get()
-    graph.update()
-    tree = BVHTree.FromObject(item, graph)
-    bpy.data.objects.remove(item)
+    item, alone = bpy.data.objects.new("surfaces", mesh), bpy.data.scenes.new("surfaces")
+    alone.collection.objects.link(item)
+    alone.view_layers[0].update()
+    tree = BVHTree.FromObject(item, alone.view_layers[0].depsgraph)
+    bpy.data.scenes.remove(alone)
     bpy.data.meshes.remove(mesh)
 
     def cast(eye: np.ndarray, rays: np.ndarray) -> np.ndarray:
@@ -67,28 +64,11 @@ class Scene:
 
     Args:
         size: (height, width) of the pictures.
-        threads: of the renderer.
         samples: rays for each pixel, at most; the picture is denoised.
     """
 
-    def __init__(self, size: tuple[int, int], threads: int = 1, samples: int = 9) -> None:
-        self.size, self.threads, self.samples = size, threads, samples
-
-    def _reset(self) -> None:
-        """An empty scene; only this makes the renderer forget the pictures and meshes of the last room."""
-        bpy.ops.wm.read_factory_settings(use_empty=True)
-        self.scene = bpy.context.scene
-        for owner, settings in json.loads(SETTINGS.read_text("utf-8")).items():
-            for name, value in settings.items():
-                setattr(attrgetter(owner)(self.scene), name, value)
-        self.scene.render.resolution_y, self.scene.render.resolution_x = self.size
-        self.scene.render.threads = self.threads
-        self.scene.cycles.samples, self.scene.cycles.adaptive_min_samples = self.samples, max(4, self.samples // 2)
-        self.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
-        self.camera.data.sensor_fit, self.camera.data.clip_start = "HORIZONTAL", 0.02
-        self.scene.collection.objects.link(self.camera)
-        self.scene.camera = self.camera
-        self.scene.world = bpy.data.worlds.new("world")
+    def __init__(self, size: tuple[int, int], samples: int) -> None:
+        self.size, self.samples = size, samples
 
     def build(self, room: Room, rng: random.Random, pictures: Sequence[Path] = ()) -> None:
         """Replace the scene by a room.
@@ -98,35 +78,44 @@ class Scene:
             rng: decides colours and textures.
             pictures: for posters and screens.
         """
-        self._reset()
+        bpy.ops.wm.read_factory_settings(use_empty=True)  # only this makes Cycles forget the last room
+        self.scene = bpy.context.scene
+        for owner, settings in json.loads(Path(__file__).with_name("cycles.json").read_text("utf-8")).items():
+            for name, value in settings.items():
+                setattr(attrgetter(owner)(self.scene), name, value)
+        self.scene.render.resolution_y, self.scene.render.resolution_x = self.size
+        self.scene.cycles.samples, self.scene.cycles.adaptive_min_samples = self.samples, max(4, self.samples // 2)
+        self.camera = self.scene.camera = self._place("camera", bpy.data.cameras.new("camera"))
+        self.camera.data.sensor_fit, self.camera.data.clip_start = "HORIZONTAL", 0.02
+        self.scene.world = bpy.data.worlds.new("world")
         self._paints: dict[tuple, bpy.types.Material] = {}
         self._special = {"atlas": materials.atlas(rng, pictures), "outside": materials.outside(rng)}
         meshes: dict[int, bpy.types.Mesh] = {}
         for item in [*room.shell, *room.layout.items]:
-            data = meshes.get(id(item.mesh))
-            if data is None:
-                paints = item.mesh.paints
-                if item.model:
-                    paints = [materials.dye(paint, item.name, rng) for paint in paints]
-                data = meshes[id(item.mesh)] = self._mesh(item, paints)
-            placed = bpy.data.objects.new(item.name, data)
-            placed.matrix_world = Matrix.LocRotScale(
-                (item.x, item.y, item.z), Matrix.Rotation(item.yaw, 3, "Z"), (item.scale,) * 3
-            )
-            placed.visible_shadow = item.role not in LAMPS
-            self.scene.collection.objects.link(placed)
+            if id(item.mesh) not in meshes:
+                meshes[id(item.mesh)] = self._mesh(item, rng)
+            placed = self._place(item.name, meshes[id(item.mesh)], (item.x, item.y, item.z))
+            placed.rotation_euler.z, placed.scale = item.yaw, (item.scale,) * 3
+            placed.visible_shadow = "lamp" not in item.role  # lamps let the light inside them out
         for light in room.lights:
             self._light(light)
         background = next(node for node in self.scene.world.node_tree.nodes if node.type == "BACKGROUND")
         background.inputs[0].default_value, background.inputs[1].default_value = (1, 0.97, 0.92, 1), room.ambient
 
-    def _mesh(self, item: Item, paints: Sequence[Paint]) -> bpy.types.Mesh:
-        mesh: Mesh = item.mesh
+    def _place(self, name: str, data: bpy.types.ID, at: Sequence[float] = (0, 0, 0)) -> bpy.types.Object:
+        placed = bpy.data.objects.new(name, data)
+        placed.location = at
+        self.scene.collection.objects.link(placed)
+        return placed
+
+    def _mesh(self, item: Item, rng: random.Random) -> bpy.types.Mesh:
+        mesh = item.mesh
         data = _triangles(item.name, mesh.vertices, mesh.faces.ravel())
         data.polygons.foreach_set("material_index", mesh.slots.astype(np.int32))
         data.uv_layers.new(name="uv").data.foreach_set("uv", mesh.uv[mesh.faces].astype(np.float32).ravel())
-        for paint in paints:
-            data.materials.append(self._material(paint, mesh, item.name))
+        for paint in mesh.paints:
+            shown = materials.dye(paint, item.name, rng) if item.model else paint
+            data.materials.append(self._material(shown, mesh, item.name))
         data.validate()  # furniture files have faces without area
         data.shade_smooth()
         data.set_sharp_from_angle(angle=0.6)
@@ -154,7 +143,7 @@ class Scene:
         if picture:
             image = nodes.new("ShaderNodeTexImage")
             image.image, seen = picture, image.outputs["Color"]
-            if not paint.mapped:
+            if paint.skin < 0 and paint.pattern not in self._special:
                 place, mapping, mix = (nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "Mapping", "Mix"))
                 image.projection, image.projection_blend = "BOX", 0.05
                 turn = (0, 0, math.pi / 2 * paint.turned)
@@ -176,14 +165,11 @@ class Scene:
 
     def _picture(self, paint: Paint, mesh: Mesh, name: str) -> bpy.types.Image | None:
         """The texture of a paint."""
-        label, pixels = f"pattern {paint.pattern}", self._special.get(paint.pattern)
-        if paint.skin >= 0:
-            label, pixels = f"{name} {id(mesh)} {paint.skin}", mesh.images[paint.skin]
-        elif not paint.pattern:
-            return None
-        if label in bpy.data.images:
-            return bpy.data.images[label]
-        pixels = materials.texture(paint.pattern) if pixels is None else pixels
+        label = f"{name} {id(mesh)} {paint.skin}" if paint.skin >= 0 else paint.pattern
+        if not label or label in bpy.data.images:
+            return bpy.data.images.get(label)
+        pixels = mesh.images[paint.skin] if paint.skin >= 0 else self._special.get(label)
+        pixels = materials.texture(label) if pixels is None else pixels
         image = bpy.data.images.new(label, pixels.shape[1], pixels.shape[0])
         rgba = np.ones((*pixels.shape[:2], 4), np.float32)
         rgba[..., :3] = pixels[::-1, :, :3] / np.float32(255)
@@ -191,37 +177,29 @@ class Scene:
         image.update()
         return image
 
-    def _light(self, light: Light) -> bpy.types.Object:
+    def _light(self, light: Light) -> None:
         data = bpy.data.lights.new("light", light.kind.upper())
         data.energy, data.color = light.power, linear(light.colour)
         if light.kind == "area":
             data.shape, (data.size, data.size_y) = "RECTANGLE", light.size
-        elif light.kind == "sun":
-            data.angle = light.size[0]
-        else:
+        elif light.kind == "point":
             data.shadow_soft_size = light.size[0] / 2
-        placed = bpy.data.objects.new("light", data)
-        placed.location, placed.visible_camera = light.place, False
+        placed = self._place("light", data, light.place)
+        placed.visible_camera = False
         placed.rotation_euler = Vector(light.aim).to_track_quat("-Z", "Y").to_euler()
-        self.scene.collection.objects.link(placed)
-        return placed
 
-    def shoot(self, view: View, seed: int, flash: float = 0.0) -> np.ndarray:
+    def shoot(self, view: View, seed: int) -> np.ndarray:
         """Render a view.
 
         Args:
             view: the camera.
             seed: of the sampling.
-            flash: watts of a lamp beside the lens; 0 for none.
 
         Returns:
             (H, W, 3) float32 linear radiance.
         """
-        pose = np.eye(4)
-        pose[:3, :3], pose[:3, 3] = view.rotation, view.eye
-        self.camera.matrix_world, self.camera.data.angle = Matrix(pose.tolist()), math.radians(view.fov_deg)
-        place = self.camera.matrix_world @ Vector((0.05, 0.04, 0.02))
-        lamp = flash and self._light(Light("point", place, (0, 0, -1), (0.04, 0), flash, (1, 1, 1)))
+        self.camera.matrix_world = Matrix.LocRotScale(view.eye, Matrix(view.rotation.tolist()), None)
+        self.camera.data.angle = math.radians(view.fov_deg)
         self.scene.cycles.seed = seed
         pixels = np.empty(self.size[0] * self.size[1] * 4, np.float32)
         with tempfile.TemporaryDirectory() as folder:
@@ -230,6 +208,4 @@ class Scene:
             image = bpy.data.images.load(self.scene.render.filepath)
             image.pixels.foreach_get(pixels)
             bpy.data.images.remove(image)
-        if lamp:
-            bpy.data.objects.remove(lamp)
         return pixels.reshape(*self.size, -1)[::-1, :, :3]

@@ -14,7 +14,7 @@ from train.render import photo
 from train.render.camera import LIMITS, Cast, Surfaces, View, draw_lens, find_views
 from train.render.catalogue import Model
 from train.render.furnish import furnish
-from train.render.plan import Room, build_shell, draw_kind
+from train.render.plan import KINDS, Room, build_shell
 from train.render.scene import Scene, cast_by_tree
 
 
@@ -29,7 +29,6 @@ class Settings(NamedTuple):
         strength: of the photo model; 0 for clean pictures.
         kinds: of rooms; all of `train.render.plan.KINDS` if empty.
         samples: rays for each pixel.
-        threads: of the renderer.
     """
 
     seed: int = 0
@@ -39,10 +38,8 @@ class Settings(NamedTuple):
     strength: float = 1.0
     kinds: tuple[str, ...] = ()
     samples: int = 9
-    threads: int = 1
 
 
-# A rendered view: the camera, a JPEG, and (H, W) metres along its axis at the pixel centres, 0 where there is nothing.
 Frame = namedtuple("Frame", "view jpeg depth")
 
 
@@ -77,7 +74,7 @@ class Studio:
 
     def __init__(self, settings: Settings, roles: dict[str, list[Model]], pictures: Sequence[Path] = ()) -> None:
         self.settings, self.roles, self.pictures = settings, roles, pictures
-        self.scene = Scene(settings.size, settings.threads, settings.samples)
+        self.scene = Scene(settings.size, settings.samples)
 
     def _stream(self, number: int, purpose: str) -> random.Random:
         """Random numbers that depend on nothing but seed, room and purpose."""
@@ -86,8 +83,8 @@ class Studio:
     def build(self, number: int) -> Built:
         """Lay out, build and search a room."""
         begin, rng = time.process_time(), self._stream(number, "layout")
-        kind = rng.choice(self.settings.kinds) if self.settings.kinds else draw_kind(rng)
-        room = build_shell(kind, rng)
+        kinds = self.settings.kinds or [*KINDS]
+        room = build_shell(rng.choices(kinds, [float(KINDS[kind]["share"]) for kind in kinds])[0], rng)
         furnish(room, self.roles, rng)
         self.scene.build(room, self._stream(number, "paint"), self.pictures)
         surfaces = Surfaces.of([*room.shell, *room.layout.items])
@@ -99,15 +96,18 @@ class Studio:
         return Built(room, surfaces, views, Camera.from_fov(*self.settings.size[::-1], fov), cast, seconds)
 
     def frames(self, number: int, built: Built) -> Iterator[Frame]:
-        """Render the views of the room that was built last; those too near, black or blown out are left out."""
-        rng = self._stream(number, "photo")
-        device, flash = rng.getrandbits(64), rng.uniform(40, 300) if rng.random() < 0.06 else 0.0
+        """Render the views of the room that was built last; those too near, black or blown out are left out.
+
+        Yields:
+            The camera, a JPEG, and (H, W) metres along its axis at the pixel centres, 0 where there is nothing.
+        """
+        device = self._stream(number, "photo").getrandbits(64)
         for index, view in enumerate(built.views):
             begin = time.process_time()
             depth = exact_depth(built, view, self.settings.size)
             if np.percentile(depth, 1) < 0.7 * LIMITS[view.kind][0]:  # something thin between the coarse rays
                 continue
-            linear = self.scene.shoot(view, index, flash)
+            linear = self.scene.shoot(view, index)
             rendered, rng = time.process_time(), self._stream(number, f"photo {index}")
             look = photo.draw_look(random.Random(device), rng, self.settings.strength)
             jpeg = photo.develop(linear, look, rng) if photo.is_lit(linear) else None
@@ -119,13 +119,13 @@ class Studio:
     def room(self, number: int) -> tuple[Iterator[Frame], Camera, dict[str, Any]]:
         """Build a room: its frames, rendered as they are asked for, their camera, and what room.json states."""
         built = self.build(number)
-        models = {item.model for item in built.room.layout.items}
-        models = {(m.library.name, m.library.licence, m.creator, m.name) for m in models if m}
+        models = {item.model for item in built.room.layout.items if item.model}
+        credits = sorted({(model.library.name, model.library.licence, model.creator, model.name) for model in models})
         about = {
             "kind": built.room.kind, "seed": self.settings.seed, "number": number, "night": built.room.night,
             "fov_deg": built.camera.horizontal_fov_deg, "lights": len(built.room.lights),
             "things": len(built.room.layout.items), "cpu_s": built.seconds,
-            "models": [dict(zip(("library", "licence", "creator", "name"), m, strict=True)) for m in sorted(models)],
+            "models": [dict(zip(("library", "licence", "creator", "name"), m, strict=True)) for m in credits],
         }  # fmt: skip
         return self.frames(number, built), built.camera, about
 

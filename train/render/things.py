@@ -1,19 +1,24 @@
-"""Things built from boxes, quads and cloth: books, papers, pictures, screens, shelves, lamps, curtains, cushions."""
+"""Things built from boxes, quads and cloth: books, papers, pictures, screens, shelves, curtains, cushions.
+
+The `Decor` of a room is what they have in common: paint of shelves, radiance of screens, what fills shelves ("books",
+"goods" or "mixed"), and the height of free-standing shelves.
+"""
 
 import math
-import random
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from colorsys import hsv_to_rgb
-from typing import NamedTuple
+from functools import partial
+from random import Random as Rng
 
 import numpy as np
 import trimesh
 from scipy.ndimage import convolve, maximum_filter
 
-from train.render.layout import Opening
-from train.render.mesh import Mesh, Paint, Shape, assembled, shaped, turned
+from train.render.layout import Item, Opening
+from train.render.mesh import CELL, Mesh, Paint, Shape, turned
 
-ATLAS = Paint(pattern="atlas", mapped=True, colour=(1, 1, 1), roughness=0.5)
+ATLAS = Paint(pattern="atlas", colour=(1, 1, 1), roughness=0.5)
 PICTURES, PAPERS, COVERS, SCREENS = range(0, 32), range(32, 40), range(40, 56), range(56, 64)  # tiles of the atlas
 WHITE, DARK = Paint((0.86, 0.85, 0.83), roughness=0.5), Paint((0.07, 0.07, 0.08), roughness=0.4)
 METAL = Paint((0.66, 0.66, 0.65), metallic=0.9, roughness=0.35)
@@ -21,24 +26,8 @@ MIRROR = Paint((0.92, 0.93, 0.93), metallic=1.0, roughness=0.02)
 SIDE = 512  # pixels of a texture
 HERE = (0.0, 0.0, 0.0)
 
-Rng = random.Random
-Builder = Callable[[Rng, tuple, "Decor"], Mesh]
-
-
-class Decor(NamedTuple):
-    """What the things built for a room have in common.
-
-    Args:
-        board: paint of shelves.
-        glow: radiance of screens.
-        goods: what fills shelves: "books", "goods" or "mixed".
-        aisle: height of free-standing shelves.
-    """
-
-    board: Paint
-    glow: float
-    goods: str
-    aisle: float
+Decor = namedtuple("Decor", "board glow goods aisle")
+Builder = Callable[[Shape, Rng, tuple, Decor], None]
 
 
 def printed(rng: Rng, *kinds: range) -> Paint:
@@ -67,39 +56,39 @@ def fabric(rng: Rng) -> Paint:
 def wood(rng: Rng) -> Paint:
     """Boards and furniture wood."""
     dye = colour(rng, rng.uniform(0.05, 0.1), rng.uniform(0.2, 0.7), rng.uniform(0.25, 0.85))
-    along = rng.random() < 0.5
-    return Paint(dye, f"wood{rng.randrange(4)}", rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=along)
+    name, along = f"wood{rng.randrange(4)}", rng.random() < 0.5
+    return Paint(dye, name, rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.6), turned=along)
 
 
-def books(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def books(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A row of standing books."""
     width, depth, height = size
     x = -width / 2
     while x < width / 2 - 0.012:
         thick = min(rng.uniform(0.012, 0.05), width / 2 - x)
         sides = (thick * 0.96, depth * rng.uniform(0.75, 0.96), height * rng.uniform(0.65, 1))
-        solid.box(np.add(at, (x + thick / 2, depth * 0.04 * rng.random(), 0)), sides, printed(rng, COVERS))
+        solid.box((x + thick / 2, depth * 0.04 * rng.random(), 0), sides, printed(rng, COVERS))
         x += thick
 
 
-def stack(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def stack(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """Lying books, magazines and papers."""
     width, depth, height = size
     z = 0.0
     while z < height - 0.003:
         thick = min(rng.choice([0.004, 0.015, 0.03, 0.04]), height - z)
         sides = (width * rng.uniform(0.7, 0.92), depth * rng.uniform(0.7, 0.92), thick)
-        solid.box(np.add(at, (0, 0, z)), sides, printed(rng, COVERS, PAPERS, PICTURES), rng.gauss(0, 0.05))
+        solid.box((0, 0, z), sides, printed(rng, COVERS, PAPERS, PICTURES), rng.gauss(0, 0.05))
         z += thick
 
 
-def carton(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def carton(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A packet or box, printed or plain."""
     dye = colour(rng, rng.choice([0.08, 0.1, rng.random()]), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.9))
-    solid.box(at, size, printed(rng, COVERS, COVERS, PICTURES) if rng.random() < 0.6 else Paint(dye, roughness=0.8))
+    solid.box(HERE, size, printed(rng, COVERS, COVERS, PICTURES) if rng.random() < 0.6 else Paint(dye, roughness=0.8))
 
 
-def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
+def jars(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """Bottles, tins and jars side by side."""
     width, depth, height = size
     radius = min(rng.uniform(0.025, 0.05), depth / 2 - 0.005, width / 2)
@@ -110,108 +99,92 @@ def jars(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
         place = ((k + 0.5) / count - 0.5) * width, rng.uniform(-0.8, 0.8) * (depth / 2 - radius), 0
         profile = np.array([(0, 0), (1, 0), (1, 0.7), (neck, 0.85), (0.4, 1), (0, 1)]) * (radius, tall)
         jar = trimesh.creation.revolve(profile, sections=12)
-        flat, paint = np.zeros((len(jar.vertices), 2)), Paint(dyes[k % 2], roughness=0.3)
-        solid.add(jar.vertices + place + at, jar.faces, flat, paint)
+        solid.add(jar.vertices + place, jar.faces, np.zeros((len(jar.vertices), 2)), Paint(dyes[k % 2], roughness=0.3))
 
 
-def framed(solid: Shape, rng: Rng, size: tuple, at: tuple = HERE) -> None:
-    """A framed photo that stands."""
-    paints = {"body": rng.choice([DARK, METAL, WHITE]), "face": printed(rng, PICTURES)}
-    solid.assemble("panel", (size[0], 0.02, size[2]), paints, at)
+def picture(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
+    """A framed picture or a bare poster."""
+    body, size = rng.choice([DARK, WHITE, METAL, wood(rng)]), (size[0], rng.choice([0.004, 0.028, 0.028]), size[2])
+    solid.assemble("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
 
 
-FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": framed}
+FILLERS = {"books": books, "stack": stack, "carton": carton, "jars": jars, "frame": picture}
 
 
-def _fill(solid: Shape, rng: Rng, width: float, depth: float, heights: tuple, at: tuple, kinds: list[str]) -> None:
-    """Put things side by side on a board; the middle of their place is given."""
+def _fill(solid: Shape, rng: Rng, size: tuple, z: float, kinds: list[str], decor: Decor) -> None:
+    """Put things side by side on a board at height z: width, depth, and range of their height."""
+    width, depth, heights = size
     x = 0.01 - width / 2
     while x < width / 2 - 0.07:
         wide = min(rng.uniform(0.07, 0.45), width / 2 - x)
         if rng.random() < 0.88:
             sides = (wide, depth * rng.uniform(0.6, 0.9), rng.uniform(*heights))
-            FILLERS[rng.choice(kinds)](solid, rng, sides, np.add(at, (x + wide / 2, 0, 0)))
+            solid.origin = (x + wide / 2, -0.04 * depth, z)
+            FILLERS[rng.choice(kinds)](solid, rng, sides, decor)
         x += wide + rng.choice([0.003, 0.003, 0.003, 0.08])
+    solid.origin = HERE
 
 
-@shaped
 def rack(solid: Shape, rng: Rng, size: tuple, decor: Decor, back: bool = True) -> None:
-    """A set of shelves with its contents."""
+    """A set of shelves with its contents; without back it is as high as all others of the room."""
     (width, depth, height), board, paint = size, 0.022, decor.board
+    height = height if back else decor.aisle
     for side in (-1, 1):
         solid.box((side * (width - board) / 2, 0, 0), (board, depth, height), paint)
     if back:
         solid.box((0, depth / 2 - 0.005, 0), (width - 2 * board, 0.01, height), paint)
     count = max(2, round(height / rng.uniform(0.28, 0.42)))
     step = (height - 0.06 - board) / count
-    books_, goods = ["books"] * 6 + ["stack", "frame"], ["carton", "jars", "carton"]
-    kinds = {"books": books_, "goods": goods, "mixed": [*FILLERS]}[decor.goods]
+    kinds = {"books": ["books"] * 6 + ["stack", "frame"], "goods": ["carton", "jars"], "mixed": [*FILLERS]}[decor.goods]
     for level in range(count + 1):
         z, free = 0.06 + step * level, step - board
         solid.box((0, -0.005 * back, z), (width - 2 * board, depth - 0.01 * back, board), paint)
         if level < count:
-            inner, at = width - 2 * board - 0.02, (0, -depth * 0.04, z + board)
-            _fill(solid, rng, inner, depth, (free * 0.5, free * 0.95), at, kinds)
+            inner = width - 2 * board - 0.02, depth, (free * 0.5, free * 0.95)
+            _fill(solid, rng, inner, z + board, kinds, decor)
 
 
-@shaped
 def wall_shelf(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """A board with things on it."""
     width, depth, height = size
     solid.box(HERE, (width, depth, 0.025), decor.board)
-    _fill(solid, rng, width - 0.04, depth * 0.9, (0.1, height - 0.03), (0, 0, 0.025), [*FILLERS])
+    _fill(solid, rng, (width - 0.04, depth * 0.9, (0.1, height - 0.03)), 0.025, [*FILLERS], decor)
 
 
-def picture(rng: Rng, size: tuple, _: Decor) -> Mesh:
-    """A framed picture or a bare poster."""
-    body, size = rng.choice([DARK, WHITE, METAL, wood(rng)]), (size[0], rng.choice([0.004, 0.028, 0.028]), size[2])
-    return assembled("panel", size, body=body, face=printed(rng, PICTURES, PICTURES, PICTURES, COVERS, PAPERS))
+def panel(solid: Shape, rng: Rng, size: tuple, _: Decor, faces: Sequence[Paint]) -> None:
+    """A board, a mirror or a switch, in a thin rim."""
+    solid.assemble("panel", size, body=METAL, face=rng.choice(faces))
 
 
-def panel(rng: Rng, size: tuple, faces: Sequence[Paint]) -> Mesh:
-    """A board or mirror in a thin rim."""
-    return assembled("panel", (size[0], 0.025, size[2]), body=METAL, face=rng.choice(faces))
-
-
-def monitor(rng: Rng, size: tuple, decor: Decor) -> Mesh:
+def monitor(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
     """A monitor on its foot."""
-    return assembled("monitor", size, body=rng.choice([DARK, DARK, WHITE, METAL]), face=screen(rng, decor.glow))
+    solid.assemble("monitor", size, body=rng.choice([DARK, DARK, WHITE, METAL]), face=screen(rng, decor.glow))
 
 
-@shaped
 def laptop(solid: Shape, rng: Rng, size: tuple, decor: Decor) -> None:
-    """An open laptop."""
-    x, lean, body = size[0] / 2, rng.uniform(0.1, 0.5), rng.choice([DARK, METAL, WHITE])
-    deep, c, s = x * 1.32, math.cos(lean), math.sin(lean)
-    solid.box(HERE, (2 * x, deep, 0.016), body)
-    solid.box((0, 0.16 * deep, 0.016), (1.76 * x, 0.52 * deep, 0.0005), DARK)
-    shown = screen(rng, decor.glow)
-    for paint, rim, low, off in ((body, 1, 0, 0.0), (body, 1, 0, -0.006), (shown, 0.95, 0.05, 0.004)):
-        corners = [(-rim, low), (rim, low), (rim, 1 - low), (-rim, 1 - low)]
-        lid = [(u * x, deep / 2 - 0.01 + v * deep * s - off * c, 0.018 + v * deep * c + off * s) for u, v in corners]
-        solid.quad(lid, paint)
+    """An open laptop; its screen leans back."""
+    body, lean = rng.choice([DARK, METAL, WHITE]), rng.uniform(0.1, 0.5)
+    solid.assemble("laptop", size, body=body, keys=DARK, face=screen(rng, decor.glow))
+    for points, *_ in solid.parts:
+        points[:, 1] += lean * np.maximum(points[:, 2] - 0.1 * size[2], 0)
 
 
-def keyboard(rng: Rng, size: tuple, _: Decor) -> Mesh:
+def keyboard(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
     """A keyboard with a mouse."""
-    return assembled("keyboard", size, body=rng.choice([DARK, DARK, WHITE]), face=Paint((0.3, 0.3, 0.31)))
+    solid.assemble("keyboard", size, body=rng.choice([DARK, DARK, WHITE]), face=Paint((0.3, 0.3, 0.31)))
 
 
-@shaped
 def rug(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """A thin carpet, plain or with a border."""
-    width, depth, _ = size
-    solid.box(HERE, (width, depth, 0.01), fabric(rng))
-    if rng.random() < 0.5:
-        solid.box((0, 0, 0.01), (width - 0.24, depth - 0.24, 0.002), fabric(rng))
+    """A thin carpet."""
+    solid.box(HERE, (*size[:2], 0.01), fabric(rng))
 
 
 def noise(values: np.random.Generator, power: float, stretch: tuple = (1, 1), side: int = SIDE) -> np.ndarray:
     """Noise that repeats at its borders, with spectrum 1 / f^power, mean 0 and deviation 1; `stretch` along x and y."""
-    f = np.fft.fftfreq(side) * side
-    radius = np.hypot(f[None] * stretch[0], f[:, None] * stretch[1])
+    across, along = np.fft.rfftfreq(side) * side, np.fft.fftfreq(side) * side
+    radius = np.hypot(across * stretch[0], along[:, None] * stretch[1])
     radius[0, 0] = np.inf
-    field = np.fft.ifft2(np.fft.fft2(values.standard_normal((side, side))) * radius**-power).real
+    field = np.fft.irfft2(np.fft.rfft2(values.standard_normal((side, side))) * radius**-power, (side, side))
     return field / field.std()
 
 
@@ -221,43 +194,30 @@ def _sheet(rng: Rng, n: int) -> tuple[np.ndarray, ...]:
     return v, u, noise(np.random.default_rng(rng.randrange(2**32)), 1.5, side=n)
 
 
-@shaped
-def heap(solid: Shape, rng: Rng, size: tuple, _: Decor) -> None:
-    """Clothes dropped on a floor."""
-    (v, u, waves), height = _sheet(rng, 18), size[2]
-    z = np.clip(height * 0.8 * np.clip(1.05 - np.hypot(u, v) ** 2, 0, 1) * (1 + 0.35 * waves), 0.004, height)
-    z[[0, -1]], z[:, [0, -1]] = 0, 0
-    x, y = (np.clip(side * (1 + 0.1 * waves), -1, 1) * extent / 2 for side, extent in ((u, size[0]), (v, size[1])))
-    solid.grid(np.stack([x, y, z], -1), fabric(rng))
-
-
-@shaped
-def cushion(solid: Shape, rng: Rng, size: tuple, least: float, most: float) -> None:
-    """A pillow, leaning back by an angle in radians."""
+def cushion(solid: Shape, rng: Rng, size: tuple, _: Decor, least: float, most: float, folds: float) -> None:
+    """A cushion, a pillow or crumpled clothes, leaning back by an angle between `least` and `most` radians."""
     paint, lean = fabric(rng), rng.uniform(least, most)
-    (width, depth, thick), (v, u, waves) = size, _sheet(rng, 9)
-    bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + 0.1 * waves)
+    (width, depth, thick), (v, u, waves) = size, _sheet(rng, 14)
+    bulge = thick / 2 * np.sqrt(np.clip((1 - u**4) * (1 - v**4), 0, 1)) * (1 + folds * waves)
     x, y, c, s = u * width / 2 * (1 - 0.06 * v**2), v * depth / 2 * (1 - 0.06 * u**2), math.cos(lean), math.sin(lean)
     for side in (1, -1):
         sheet = np.stack([x, y * c - side * bulge * s, y * s + side * bulge * c], -1)
         solid.grid(sheet[:, ::side], paint)
 
 
-def drape(
-    rng: Rng, top: np.ndarray, cell: float, at: tuple, size: tuple, yaw: float, thick: float, hang: float
-) -> Mesh | None:
+def drape(rng: Rng, carrier: Item, at: tuple, size: tuple, yaw: float, thick: float, hang: float) -> Mesh | None:
     """A cloth that lies on the highest surfaces of a thing and hangs over its edges.
 
     Args:
         rng: decides the folds.
-        top: (rows, columns) heights of the thing, centred, in metres; `cell` metres apart.
+        carrier: the thing.
         at: centre of the cloth in the thing's coordinates.
         size: width and depth of the cloth.
         yaw: its turn.
         thick: of the cloth with its folds.
         hang: how far it hangs below the surface at its centre.
     """
-    n = 26
+    n, cell, top = 26, CELL * carrier.scale, carrier.mesh.survey.top * carrier.scale
     reach = math.ceil(max(size) / n / cell / 2)  # between two points of the cloth nothing may come through it
     top = np.pad(maximum_filter(top, 2 * reach + 1, mode="constant"), 1)
     v, u, waves = _sheet(rng, n)
@@ -272,12 +232,11 @@ def drape(
     for _ in range(2):
         z = np.maximum(z, convolve(z, [[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], mode="nearest"))
     z = z + 0.004 + thick * (0.4 + 0.25 * np.clip(np.abs(waves), 0, 2))
-    solid = Shape()
-    solid.grid(np.concatenate([xy, z[..., None]], -1), fabric(rng))
-    return solid.mesh()
+    cloth = Shape()
+    cloth.grid(np.concatenate([xy, z[..., None]], -1), fabric(rng))
+    return cloth.mesh()
 
 
-@shaped
 def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cloth: Paint, pane: Paint) -> None:
     """A window with its frame, sill and curtains or blind; the wall's inner face is y = 0, the pane lies behind it.
 
@@ -289,7 +248,7 @@ def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cl
         dressing: "curtains", "blind" or "none".
     """
     x, thick, low, high, bar = hole.width / 2, hole.thick, hole.low, hole.high, rng.uniform(0.035, 0.07)
-    solid.front((-x, x), (low, high), thick, pane)
+    solid.front(-x, x, low, high, thick, pane)
     middles = rng.choice([(), (0,), (0,), (-1 / 3, 1 / 3)])
     for u in (bar / 2 - x, *(x * k for k in middles), x - bar / 2):
         solid.box((u, thick - 0.025, low), (bar, 0.04, high - low), trim)
@@ -307,14 +266,13 @@ def window(solid: Shape, rng: Rng, hole: Opening, trim: Paint, dressing: str, cl
             solid.grid(sheet[:, ::-side], cloth)
         solid.box((0, -0.0875, high + 0.1), (hole.width + 0.5, 0.025, 0.025), METAL)
     elif dressing == "blind":
-        pitch, tilt = rng.uniform(0.03, 0.06), rng.uniform(0.1, 1.2)
-        x, y, z = x - 0.01, pitch / 2 * math.cos(tilt), pitch / 2 * math.sin(tilt)
-        for h in np.arange(low + (high - low) * rng.uniform(0.0, 0.85), high - 0.02, pitch):
-            near, far, down, up = thick - 0.075 - y, thick - 0.075 + y, h - z, h + z
-            solid.quad([(-x, near, down), (x, near, down), (x, far, up), (-x, far, up)], WHITE)
+        slat, tilt = rng.uniform(0.03, 0.06), rng.uniform(0.1, 1.2)
+        y, z = slat / 2 * math.cos(tilt), slat / 2 * math.sin(tilt)
+        for h in np.arange(low + (high - low) * rng.uniform(0.0, 0.85), high - 0.02, slat):
+            near = [(k * (x - 0.01), thick - 0.075 - y, h - z) for k in (-1, 1)]
+            solid.quad([*near, *((-u, v + 2 * y, w + 2 * z) for u, v, w in near)], WHITE)
 
 
-@shaped
 def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None:
     """The trim around a doorway, `rim` wide, with a closed door in it if it has one."""
     width, height, thick, side = hole.width, hole.high, hole.thick, rng.choice([-1, 1])
@@ -322,25 +280,16 @@ def door(solid: Shape, rng: Rng, hole: Opening, trim: Paint, rim: float) -> None
         solid.box((k * (width + rim) / 2, -0.009, 0), (rim, 0.018, height), trim)
     solid.box((0, -0.009, height), (width + 2 * rim, 0.018, rim), trim)
     if hole.kind == "door":
-        paint = rng.choice([WHITE, wood(rng), wood(rng), DARK])
-        solid.box((0, thick + 0.02, 0), (width, 0.04, height), paint)
-        for low, high in rng.choice([[], [(0.2, 0.9), (1.1, 1.85)], [(0.2, 1.85)]]):
-            solid.box((0, thick - 0.004, low), (width - 0.24, 0.008, high - low), paint)
-        solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.02, 0.024), METAL)
-        solid.box((side * (width / 2 - 0.06), thick - 0.018, 0.9), (0.04, 0.036, 0.2), METAL)
+        solid.box((0, thick + 0.02, 0), (width, 0.04, height), rng.choice([WHITE, wood(rng), wood(rng), DARK]))
+        solid.box((side * (width / 2 - 0.09), thick - 0.047, 1.0), (0.12, 0.047, 0.024), METAL)
 
 
-def _filler(name: str) -> Builder:
-    return lambda rng, size, _: shaped(FILLERS[name])(rng, size)
-
-
-BUILDERS: dict[str, Builder] = {name: _filler(name) for name in FILLERS} | {
-    "rack": rack, "aisle rack": lambda rng, size, decor: rack(rng, (*size[:2], decor.aisle), decor, back=False),
-    "wall shelf": wall_shelf, "rug": rug, "mat": rug, "picture": picture, "monitor": monitor, "laptop": laptop,
-    "keyboard": keyboard, "clothes": heap, "papers": _filler("stack"),
-    "cushion": lambda rng, size, _: cushion(rng, size, 1.0, 1.35),
-    "pillow": lambda rng, size, _: cushion(rng, size, 0.0, 0.6),
-    "board": lambda rng, size, _: panel(rng, size, [WHITE, WHITE, DARK]),
-    "mirror": lambda rng, size, _: panel(rng, size, [MIRROR, WHITE]),
-    "switch": lambda _, size, __: assembled("switch", size, body=WHITE),
+BUILDERS: dict[str, Builder] = FILLERS | {
+    "rack": rack, "aisle rack": partial(rack, back=False), "wall shelf": wall_shelf, "rug": rug, "mat": rug,
+    "picture": picture, "monitor": monitor, "laptop": laptop, "keyboard": keyboard, "papers": stack,
+    "cushion": partial(cushion, least=1.0, most=1.35, folds=0.1),
+    "pillow": partial(cushion, least=0.0, most=0.6, folds=0.1),
+    "clothes": partial(cushion, least=0.0, most=0.0, folds=0.35),
+    "board": partial(panel, faces=[WHITE, WHITE, DARK]), "mirror": partial(panel, faces=[MIRROR, WHITE]),
+    "switch": partial(panel, faces=[WHITE]),
 }  # fmt: skip

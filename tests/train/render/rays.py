@@ -22,12 +22,13 @@ def intersect(corners: np.ndarray, eye: np.ndarray, ray: np.ndarray) -> tuple[in
 def cast_slowly(surfaces: Surfaces) -> Cast:
     """A `Cast` that needs no Blender."""
     a, b, c = surfaces.corners[:, 0], surfaces.corners[:, 1], surfaces.corners[:, 2]
+    normals = np.cross(b - a, c - a)
 
     def cast(eye: np.ndarray, rays: np.ndarray) -> np.ndarray:
         # Signed volumes: a ray passes through a triangle if it has the three edges on the same side.
         u, v, w = (rays @ np.cross(p - eye, q - eye).T for p, q in ((a, b), (b, c), (c, a)))
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = (surfaces.normals * (a - eye)).sum(1) / (rays @ surfaces.normals.T)
+            t = (normals * (a - eye)).sum(1) / (rays @ normals.T)
         inside = ((u >= -1e-9) & (v >= -1e-9) & (w >= -1e-9)) | ((u <= 1e-9) & (v <= 1e-9) & (w <= 1e-9))
         t = np.where(inside & (t > 1e-6), t, np.inf)
         first = t.argmin(1)

@@ -145,7 +145,6 @@ def test_terms_of_pictures(tmp_path: Path) -> None:
     options = ["--pictures", str(tmp_path)]
     pictures, origin = _pictures(parser().parse_args(options))
     assert [path.name for path in pictures] == ["art.png"] and origin.weights == "unknown"
-    assert _pictures(parser().parse_args([*options, "--pictures-terms", "mit"]))[1].weights == "mit"
     write_json(tmp_path / "origin.json", {"title": "Art", "weights": "research-only"})
     assert _pictures(parser().parse_args(options))[1].title == "Art"
 
