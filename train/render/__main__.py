@@ -21,8 +21,8 @@ from train.render import catalogue, folder
 from train.render.plan import KINDS
 
 EXAMPLES = {
-    "living_room": ("living room", 0, 3), "kitchen": ("kitchen", 0, 3), "bedroom": ("bedroom", 3, 3),
-    "desk": ("office", 3, 1),
+    "living_room": ("living room", 1, 3), "kitchen": ("kitchen", 3, 3), "bedroom": ("bedroom", 3, 1),
+    "desk": ("office", 1, 1),
 }  # fmt: skip
 EXAMPLES_SIZE, EXAMPLES_LENS = (720, 960), 28  # height and width; focal length as a 35 mm equivalent
 EXAMPLES_FOLDER = Path(__file__).parents[2] / "depth_unet" / "page" / "examples"
@@ -138,7 +138,7 @@ def render_examples(options: argparse.Namespace) -> None:
     roles = catalogue.by_role(_models(options))
     for name, (kind, number, index) in EXAMPLES.items():
         with _silent():
-            studio = Studio(Settings(0, EXAMPLES_SIZE, 8, (fov, fov), 0.3, (kind,), 16), roles)
+            studio = Studio(Settings(0, EXAMPLES_SIZE, 4, (fov, fov), 0.3, (kind,), 16), roles)
             built = studio.build(number)
             frame = next(studio.frames(number, built._replace(views=built.views[index:])))
         write_atomically(EXAMPLES_FOLDER / f"{name}.jpg", with_focal_35mm(frame.jpeg, EXAMPLES_LENS))
