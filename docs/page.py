@@ -15,7 +15,7 @@ from depth_unet.files import write_atomically
 ROOT = Path(__file__).parent.parent
 PATIENCE = 300  # seconds
 # From the left and from the top, as parts of the picture's sides.
-TABLE, PICTURE, LAMP = ((0.58, 0.69), (0.905, 0.69)), ((0.49, 0.18), (0.57, 0.345)), ((0.35, 0.72), (0.32, 0.31))
+TABLE, CUSHIONS, BACK = ((0.34, 0.82), (0.59, 0.63)), ((0.51, 0.32), (0.91, 0.42)), ((0.74, 0.9), (0.72, 0.31))
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
         browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         wide = opened(browser.new_page(viewport={"width": 1280, "height": 800}), url)
         take(wide, "page_arrival")
-        for tool, points in (("Line", TABLE), ("Line", PICTURE), ("Height", LAMP)):
+        for tool, points in (("Line", TABLE), ("Line", CUSHIONS), ("Height", BACK)):
             wide.get_by_role("tab", name="Measure").click()
             wide.get_by_role("radio", name=tool).check(force=True)
             for point in points:
