@@ -581,7 +581,7 @@ def test_one_thread_takes_at_most_three_times_as_long_as_native(browser: Any, se
             times.append((middle - start, processor_seconds() - before))
     fastest_native, fastest = (1000 * min(column) / runs for column in zip(*times[1:], strict=True))
     print(f"{fastest:.0f} ms in WASM, {fastest_native:.0f} ms native: {fastest / fastest_native:.2f} times")
-    # The aim is 3, which an idle Zen 4 keeps (docs/static_page.md). Some processors compute AVX-512 twice as fast as
+    # The aim is 3, which a Zen 4 keeps (docs/static_page.md). Some processors compute AVX-512 twice as fast as
     # that, while WASM has vectors of 128 bits on all of them; and browsers suffer more than Python from other programs.
     assert fastest < 4.5 * fastest_native
 
