@@ -70,6 +70,11 @@ def _loss(*terms: str) -> dict[str, object]:
     return {name: 0.0 for name in TERMS if name.removesuffix("_weight") not in terms}
 
 
+def _on(name: str, shares: dict[str, float], epochs: int = 12, begin: str = "") -> Row:
+    """Today's defaults on other data."""
+    return Row("data", name, DEFAULT, epochs=epochs, shares=shares, begin=begin)
+
+
 ROWS = {
     "base": Row("", "one recipe"),
     "seed": Row("", "another seed: what differs less than this is noise", {"seed": 1}),
@@ -105,32 +110,18 @@ ROWS = {
     "small": Row("input", "64x96", size="64x96"),
     "large": Row("input", "160x224", size="160x224"),
     "long": Row("schedule", "24 epochs", epochs=24),
-    "nyu": Row("data", "NYU alone", DEFAULT, epochs=12, shares={"nyu": 1}),
-    "places": Row("data", "NYU and places, 2 : 1", DEFAULT, epochs=12, shares={"nyu": 2, "places": 1}),
-    "rooms": Row("data", "NYU and rooms, 1 : 1", DEFAULT, epochs=12, shares={"nyu": 1, "rooms": 1}),
-    "all": Row(
-        "data", "NYU, rooms and places, 2 : 1 : 1", DEFAULT, epochs=12, shares={"nyu": 2, "rooms": 1, "places": 1}
-    ),
-    "rooms_alone": Row("data", "rooms alone", DEFAULT, epochs=12, shares={"rooms": 1}),
-    "close_alone": Row("data", "close rooms alone", DEFAULT, epochs=12, shares={"close": 1}),
+    "nyu": _on("NYU alone", {"nyu": 1}),
+    "places": _on("NYU and places, 2 : 1", {"nyu": 2, "places": 1}),
+    "rooms": _on("NYU and rooms, 1 : 1", {"nyu": 1, "rooms": 1}),
+    "all": _on("NYU, rooms and places, 2 : 1 : 1", {"nyu": 2, "rooms": 1, "places": 1}),
+    "rooms_alone": _on("rooms alone", {"rooms": 1}),
+    "close_alone": _on("close rooms alone", {"close": 1}),
     # Few frames, seen as often as the other rows see theirs together.
-    "rendered": Row("data", "frames of `train.render` alone", DEFAULT, epochs=34, shares={"rendered": 1}),
-    "rooms_nyu": Row("data", "rooms alone, then NYU", DEFAULT, epochs=12, shares={"nyu": 1}, begin="rooms_alone"),
-    "rooms_rooms": Row(
-        "data",
-        "rooms alone, then NYU and rooms, 2 : 1",
-        DEFAULT,
-        epochs=12,
-        shares={"nyu": 2, "rooms": 1},
-        begin="rooms_alone",
-    ),
-    "rooms_all": Row(
-        "data",
-        "rooms alone, then NYU, rooms and places, 2 : 1 : 1",
-        DEFAULT,
-        epochs=12,
-        shares={"nyu": 2, "rooms": 1, "places": 1},
-        begin="rooms_alone",
+    "rendered": _on("frames of `train.render` alone", {"rendered": 1}, epochs=34),
+    "rooms_nyu": _on("rooms alone, then NYU", {"nyu": 1}, begin="rooms_alone"),
+    "rooms_rooms": _on("rooms alone, then NYU and rooms, 2 : 1", {"nyu": 2, "rooms": 1}, begin="rooms_alone"),
+    "rooms_all": _on(
+        "rooms alone, then NYU, rooms and places, 2 : 1 : 1", {"nyu": 2, "rooms": 1, "places": 1}, begin="rooms_alone"
     ),
     "mix": Row(
         "schedule", "24 epochs, parts of other pictures pasted in, colours", {"mix": 0.5, "colour": 0.4}, epochs=24
@@ -185,7 +176,7 @@ def _samples(name: str) -> int:
 
 
 def sizes(row: Row, options: argparse.Namespace) -> dict[str, int]:
-    """Number of pictures that a row trains on, and of those seen, again and again, without the row it begins with."""
+    """How many pictures a row trains on, and how often it sees one; not those of the row that it begins with."""
     samples = sum(_samples(name) for names in _sets(row, options).values() for name in names)
     batch = TrainConfig().batch_size
     steps = samples // batch  # no incomplete batch

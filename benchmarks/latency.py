@@ -140,22 +140,30 @@ def accuracy(contender: Contender, dataset: DepthData) -> dict[str, dict[str, fl
     return {align: {name: values[name] for name in ("abs_rel", "delta1")} for align, values in means.items()}
 
 
+def _ratio(row: dict, rows: list[dict]) -> str | None:
+    """Time with one thread, FastDepth's being 1; None where FastDepth was left out."""
+    base = next((other["ms"]["1"] for other in rows if other["name"].startswith("FastDepth")), None)
+    return f"{row['ms']['1'] / base:.1f}" if base else None
+
+
+def _score(row: dict, align: str) -> str | None:
+    score = row["accuracy"].get(align)
+    return f"{score['abs_rel']:.3f} / {score['delta1']:.3f}" if score else None
+
+
 def table_of(rows: list[dict]) -> str:
     """A row for each contender."""
-    base = next((row["ms"]["1"] for row in rows if row["name"].startswith("FastDepth")), None)
-    cells = []
-    for row in rows:
-        scores = [row["accuracy"].get(align) for align in ("none", "median", "scale_shift_disparity")]
-        cells.append(
-            [
-                row["name"],
-                *(f"{row['ms'][threads]:.0f}" for threads in ("1", "2")),
-                f"{row['ms']['1'] / base:.1f}" if base else None,
-                f"{row['memory_mb']:.0f}",
-                f"{row['file_mb']:.1f}",
-                *(f"{score['abs_rel']:.3f} / {score['delta1']:.3f}" if score else None for score in scores),
-            ]
-        )
+    cells = [
+        [
+            row["name"],
+            *(f"{row['ms'][threads]:.0f}" for threads in ("1", "2")),
+            _ratio(row, rows),
+            f"{row['memory_mb']:.0f}",
+            f"{row['file_mb']:.1f}",
+            *(_score(row, align) for align in ("none", "median", "scale_shift_disparity")),
+        ]
+        for row in rows
+    ]
     headings = ["", "1 thread, ms", "2 threads, ms", "to FastDepth", "memory, MB", "file, MB"]
     headings += ["AbsRel / delta1, metric", "median-aligned", "scale-and-shift-aligned"]
     return markdown_table(headings, cells)
@@ -163,13 +171,7 @@ def table_of(rows: list[dict]) -> str:
 
 def sizes_of(rows: list[dict]) -> str:
     """What README shows of it."""
-    base = next((row["ms"]["1"] for row in rows if row["name"].startswith("FastDepth")), None)
-    cells = []
-    for row in rows:
-        scores = row["accuracy"].get("none")
-        accuracy = f"{scores['abs_rel']:.3f} / {scores['delta1']:.3f}" if scores else None
-        time = f"{row['ms']['1'] / base:.1f}" if base else None
-        cells.append([row["name"], f"{row['file_mb']:.1f}", time, accuracy])
+    cells = [[row["name"], f"{row['file_mb']:.1f}", _ratio(row, rows), _score(row, "none")] for row in rows]
     return markdown_table(["", "file, MB", "time, FastDepth is 1", "AbsRel / delta1"], cells)
 
 

@@ -6,15 +6,13 @@ V2 first, then on NYU and the rest in halves, twice, calibrates its uncertainty,
 beside it. The result is in runs/nano/centred/best. What was stopped goes on with the same command.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.training import train
+from benchmarks.training import prepared, recipe_parser, train
 from depth_unet import DepthUNet
 from depth_unet.engines.onnx_export import calibration_photos, export, quantize
 from train.calibrate import main as calibrate
-from train.prepare import main as prepare
 from train.run import BEST
 
 # The decoder's fine stages and the heads cost most of the time; the encoder ends at a sixteenth of the input.
@@ -27,7 +25,7 @@ STAGES = {
     "centred": "--epochs 5 --learning-rate 5e-4 --mare-weight 0 --log-weight 2 --seed 3",
 }
 NYU_SHARE = 104.0  # half of the samples of the later stages, where the other sets' shares sum to as much
-PREPARED = ["--size", "192x256", "--quality", "95", "--holdout", "0"]
+PREPARED = "192x256"  # height and width of the stored frames of NYU
 ONNX_FILE = "model_int8.onnx"
 
 
@@ -40,22 +38,11 @@ def write_int8(model: Path, photos: Path) -> Path:
 
 def main() -> None:
     """Do what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", nargs="+", type=Path, required=True, help="folders or tars of NYU Depth V2")
-    parser.add_argument(
-        "--also",
-        nargs=2,
-        action="append",
-        required=True,
-        metavar=("DATA", "SHARE"),
-        help=f"other RGB-D pairs, and their share in an epoch, where NYU has {NYU_SHARE:g} in the later stages",
-    )
-    parser.add_argument("--val", type=Path, required=True, help="likewise, to choose the best epoch with")
-    parser.add_argument("--encoder-weights", required=True, help="ImageNet weights of EfficientNet-Lite0")
-    parser.add_argument("--precision", default="bf16", help="as of `python -m train`")
-    parser.add_argument("--epochs", nargs="+", type=int, help="fewer in each stage, to try the command")
-    parser.add_argument("--runs", type=Path, default=Path("runs/nano"), help="folder to work in")
+    parser = recipe_parser(__doc__, NYU_SHARE, "the later stages", "EfficientNet-Lite0")
+    parser.set_defaults(precision="bf16", runs=Path("runs/nano"))
     options = parser.parse_args()
+    if not (options.encoder_weights and options.also):
+        parser.error("give --encoder-weights and --also: the first stage needs both")
     runs, begin = options.runs, [*NETWORK.split(), "--uncertainty", "--encoder-weights", options.encoder_weights]
     sets = [f"--data=rgbd:{source}" for source, _ in options.also]
     shares = [share for _, share in options.also]
@@ -63,7 +50,7 @@ def main() -> None:
 
     for name, choices in STAGES.items():
         if name == "mixed":
-            sets = [f"--data=prepared:{_prepared(source, runs)}" for source in options.train] + sets
+            sets = [f"--data={prepared(source, runs, PREPARED)}" for source in options.train] + sets
             shares = [str(NYU_SHARE / len(options.train))] * len(options.train) + shares
         chosen = [f"--val-data=rgbd/nyu:{options.val}", f"--precision={options.precision}", *RECIPE.split()]
         train(runs / name, [*begin, *sets, "--shares", *shares, *chosen, *choices.split(), *next(fewer, [])])
@@ -73,13 +60,6 @@ def main() -> None:
         raise SystemExit(2)
     write_int8(best, options.train[0])
     print(f"the model is in {best}")
-
-
-def _prepared(source: Path, runs: Path) -> Path:
-    folder = runs / source.stem
-    if not (folder / "dataset.json").exists() and prepare([f"rgbd/nyu:{source}", *PREPARED, "--output", str(folder)]):
-        raise SystemExit(2)
-    return folder
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.training import train
+from benchmarks.training import prepared, recipe_parser, train
 from depth_unet import DepthUNet
 from train.calibrate import main as calibrate
-from train.prepare import main as prepare
 from train.run import BEST, RunFolder
 
-PREPARED = ["--size", "288x384", "--quality", "95", "--holdout", "0"]
+PREPARED = "288x384"  # height and width of the stored frames of NYU
 BINS = 48
 BEFORE = "--no-frozen-norm --no-uncertainty"  # the first two stages are older than these
 # Pasted parts and stronger colours keep 665 pictures from being learnt by heart.
@@ -56,22 +55,9 @@ def average(models: list[DepthUNet]) -> DepthUNet:
 
 def main() -> None:
     """Do what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", nargs="+", type=Path, required=True, help="folders or tars of NYU Depth V2")
-    parser.add_argument(
-        "--also",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("DATA", "SHARE"),
-        help=f"other RGB-D pairs, and their share in an epoch of the last stage, where NYU has {NYU_SHARE:g} together",
-    )
-    parser.add_argument("--val", type=Path, required=True, help="likewise, to choose the best epoch with")
-    parser.add_argument("--encoder-weights", help="ImageNet weights of EfficientNet-Lite2")
+    parser = recipe_parser(__doc__, NYU_SHARE, "the last stage", "EfficientNet-Lite2")
     parser.add_argument("--begin", help="model to begin the last stage with, instead of all stages before")
-    parser.add_argument("--precision", default="auto", help="as of `python -m train`")
-    parser.add_argument("--epochs", nargs="+", type=int, help="fewer in each stage, to try the command")
-    parser.add_argument("--runs", type=Path, default=Path("runs/shipped"), help="folder to work in")
+    parser.set_defaults(runs=Path("runs/shipped"))
     options = parser.parse_args()
     if not (options.encoder_weights or options.begin):
         parser.error("give --encoder-weights, or a model to --begin with")
@@ -94,14 +80,7 @@ def main() -> None:
 
 def _first_stages(options: argparse.Namespace, once: Callable[[str, list[str], str, list[str]], Path]) -> Path:
     """Train on NYU alone, with the weights of the encoder; the folder of the model."""
-    sets = []
-    for source in options.train:
-        prepared = options.runs / source.stem
-        if not (prepared / "dataset.json").exists() and prepare(
-            [f"rgbd/nyu:{source}", *PREPARED, "--output", str(prepared)]
-        ):
-            raise SystemExit(2)
-        sets.append(f"--data=prepared:{prepared}")
+    sets = [f"--data={prepared(source, options.runs, PREPARED)}" for source in options.train]
     best = once("small", ["--encoder-weights", options.encoder_weights], STAGES["small"], sets)
     best = once("large", ["--model", str(best)], STAGES["large"], sets)
     begin, averaged = options.runs / "begin", options.runs / "averaged"

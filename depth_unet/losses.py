@@ -383,8 +383,10 @@ class DepthLoss(nn.Module):
             halved = (slice(None), slice(None), slice(None, None, 2), slice(None, None, 2))
             computed["entropy"] = lambda: soft_bin_cross_entropy(bin_logits, target[halved], valid[halved], **depths)
         if log_scale is not None:
-            resized = F.interpolate(log_scale, prediction.shape[2:], mode="bilinear")
-            computed["scale"] = lambda: laplace_loss(resized, prediction, target, valid)
+            size = prediction.shape[2:]
+            computed["scale"] = lambda: laplace_loss(
+                F.interpolate(log_scale, size, mode="bilinear"), prediction, target, valid
+            )
         return {name: compute() for name, compute in computed.items() if self.weights[name]}
 
     def _log_ssim(self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

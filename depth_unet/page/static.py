@@ -26,14 +26,14 @@ from depth_unet.engines.onnx import OnnxDepthUNet, import_extra
 from depth_unet.engines.onnx_export import export, store_in_half
 from depth_unet.engines.onnx_simplify import simplify
 from depth_unet.files import write_atomically
-from depth_unet.hub import find_files, front_matter
+from depth_unet.hub import BUILT_IN, find_files, front_matter
 from depth_unet.model import CONFIG_FILE, DEFAULT_MODEL, DepthUNet
 from depth_unet.page.look import SHOWN_LONGEST
 
 TITLE = "Depth from one photo"
 PAGE = Path(__file__).parent
 OWN = ("viewer.js", "scene.js", "viewer.css", "icon.svg")  # the same files as of the page with a server
-MODELS = [name for name in (DEFAULT_MODEL, f"{DEFAULT_MODEL}-nano") if Path(name).is_dir()]
+MODELS = [name for name in (DEFAULT_MODEL, BUILT_IN["nano"]) if Path(name).is_dir()]
 LARGEST_SITE = 40_000_000  # bytes
 LATER = (".wasm", ".onnx", ".md", "sw.js")  # what browsers keep when it is used
 POLICY = (
