@@ -103,7 +103,7 @@ def parser_of(module: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argument
     """The parser with which a module is about to read its command line; None if it reads none."""
     is_package = importlib.util.find_spec(module).submodule_search_locations is not None
     main = importlib.import_module(f"{module}.__main__" if is_package else module).main
-    if "argparse" not in Path(inspect.getfile(main)).read_text("utf-8"):
+    if "parse_args" not in Path(inspect.getfile(main)).read_text("utf-8"):
         return None
 
     def stop(parser: argparse.ArgumentParser, *_: object) -> None:
