@@ -31,6 +31,7 @@ pytest.importorskip("onnxruntime", reason="the optional package onnxruntime is n
 
 from depth_unet.engines.onnx import OnnxDepthUNet  # noqa: E402
 from depth_unet.engines.onnx_export import export  # noqa: E402
+from depth_unet.mesh import STEEPEST, point_cloud  # noqa: E402
 from depth_unet.page import static  # noqa: E402
 
 PAGE = Path(static.__file__).parent
@@ -347,10 +348,17 @@ def test_measured_length_and_files(page: Any, site: Path, rooms: dict[str, Path]
     with Image.open(save(page, "Picture", tmp_path)) as picture:
         assert picture.height > metres.shape[0]  # the scale is below
 
-    # The axes and colours of `depth_unet.mesh`.
-    cloud, solid = trimesh.load(save(page, "Points", tmp_path)), trimesh.load(save(page, "Surface", tmp_path))
-    points = (expected.camera.resize(*metres.shape[::-1]).unproject(metres) * (1, -1, -1)).reshape(-1, 3)
+    # The axes and colours of `depth_unet.mesh`, and its edges.
+    camera = expected.camera.resize(*metres.shape[::-1])
+    kept, solid = trimesh.load(save(page, "Points", tmp_path)), trimesh.load(save(page, "Surface", tmp_path))
+    page.evaluate("viewer.parts.edges.click()")
+    cloud = trimesh.load(save(page, "Points", tmp_path))
+    whole = trimesh.load(save(page, "Surface", tmp_path))
+    points = (camera.unproject(metres) * (1, -1, -1)).reshape(-1, 3)
     assert np.allclose(cloud.vertices, points, atol=1e-3)
+    beside = point_cloud(metres, camera, Image.new("RGB", (1, 1)), STEEPEST)
+    assert 0 < len(points) - len(beside.vertices) == pytest.approx(len(points) - len(kept.vertices), abs=5)
+    assert len(solid.triangles) < len(whole.triangles)
     with Image.open(EXAMPLES / "living_room.jpg") as image:
         colours = np.asarray(image.resize(metres.shape[::-1])).reshape(-1, 3)
     assert np.abs(cloud.colors[:, :3].astype(int) - colours).mean() < 6

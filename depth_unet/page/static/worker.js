@@ -237,40 +237,52 @@ function enlarged(values, [rows, columns], [height, width], scale) {
 // A GLB or PLY as `depth_unet.mesh` makes it, of what the viewer shows: x right, y up, z towards the viewer, metres.
 async function surface({kind, state: {scale, camera, edges}}) {
   const {depth, width, height, canvas, name} = last, stride = kind === "glb" ? Math.ceil(Math.max(width, height) / SURFACE_LONGEST) : 1;
-  const columns = Math.ceil(width / stride), rows = Math.ceil(height / stride);
-  const at = (row, column) => [Math.min(row * stride, height - 1), Math.min(column * stride, width - 1)];
-  const point = (y, x) => {
-    const metres = depth[y * width + x] * scale;
-    return [metres * (x + 0.5 - camera.cx) / camera.fx, -metres * (y + 0.5 - camera.cy) / camera.fy, -metres];
-  };
-  const made = kind === "glb" ? await glb(rows, columns, at, point, stride / Math.sqrt(camera.fx * camera.fy), edges) : ply(point);
+  const columns = Math.ceil(width / stride), rows = Math.ceil(height / stride), count = rows * columns;
+  const at = place => [Math.min(Math.floor(place / columns) * stride, height - 1), Math.min(place % columns * stride, width - 1)];
+  const places = new Float32Array(3 * count);
+  for (let place = 0; place < count; place++) {
+    const [y, x] = at(place), metres = depth[y * width + x] * scale;
+    places.set([metres * (x + 0.5 - camera.cx) / camera.fx, -metres * (y + 0.5 - camera.cy) / camera.fy, -metres], 3 * place);
+  }
+  const faces = triangles(edges ? STEEPEST * stride / Math.sqrt(camera.fx * camera.fy) : Infinity);
+  if (!faces.length) throw Error("This depth map has no surface.");
+  const made = kind === "glb" ? await glb() : ply();
   return {name: `${name.replace(/\.[^.]*$/, "")}.${kind}`, blob: new Blob(made, {type: kind === "glb" ? "model/gltf-binary" : "application/octet-stream"})};
 
-  function ply(point) {
-    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height), points = new DataView(new ArrayBuffer(15 * depth.length));
-    for (let place = 0; place < depth.length; place++) {
-      point(Math.floor(place / width), place % width).forEach((side, axis) => points.setFloat32(15 * place + 4 * axis, side, true));
-      for (let colour = 0; colour < 3; colour++) points.setUint8(15 * place + 12 + colour, data[4 * place + colour]);
-    }
-    const properties = ["float x", "float y", "float z", "uchar red", "uchar green", "uchar blue"].map(each => `property ${each}\n`).join("");
-    return [`ply\nformat binary_little_endian 1.0\ncomment depth_unet: metres, x right, y up, z towards the viewer\nelement vertex ${depth.length}\n${properties}end_header\n`, points];
-  }
-
-  async function glb(rows, columns, at, point, across, cutEdges) {
-    const count = rows * columns, places = new Float32Array(3 * count), texture = new Float32Array(2 * count), faces = [];
-    for (let place = 0; place < count; place++) {
-      const [y, x] = at(Math.floor(place / columns), place % columns);
-      places.set(point(y, x), 3 * place);
-      texture.set([(x + 0.5) / width, (y + 0.5) / height], 2 * place);
-    }
+  // Corners of the triangles between neighbours, without those whose depth differs by more than that part of the nearest.
+  function triangles(steepest) {
+    const corners = [];
     for (let place = 0; place < count - columns; place++) {
       if (place % columns === columns - 1) continue;
-      for (const corners of [[place, place + columns, place + 1], [place + 1, place + columns, place + columns + 1]]) {
-        const depths = corners.map(corner => -places[3 * corner + 2]), near = Math.min(...depths);
-        if (near > 0 && !(cutEdges && Math.max(...depths) - near > STEEPEST * near * across)) faces.push(...corners);
+      for (const third of [[place, place + columns, place + 1], [place + 1, place + columns, place + columns + 1]]) {
+        const depths = third.map(corner => -places[3 * corner + 2]), near = Math.min(...depths);
+        if (near > 0 && !(Math.max(...depths) - near > steepest * near)) corners.push(...third);
       }
     }
-    if (!faces.length) throw Error("This depth map has no surface.");
+    return corners;
+  }
+
+  // The corners of the triangles that are left.
+  function ply() {
+    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height), seen = new Uint8Array(count);
+    for (const corner of faces) seen[corner] = 1;
+    const total = seen.reduce((sum, each) => sum + each, 0), points = new DataView(new ArrayBuffer(15 * total));
+    for (let place = 0, start = 0; place < count; place++) {
+      if (!seen[place]) continue;
+      for (let axis = 0; axis < 3; axis++) points.setFloat32(start + 4 * axis, places[3 * place + axis], true);
+      for (let colour = 0; colour < 3; colour++) points.setUint8(start + 12 + colour, data[4 * place + colour]);
+      start += 15;
+    }
+    const properties = ["float x", "float y", "float z", "uchar red", "uchar green", "uchar blue"].map(each => `property ${each}\n`).join("");
+    return [`ply\nformat binary_little_endian 1.0\ncomment depth_unet: metres, x right, y up, z towards the viewer\nelement vertex ${total}\n${properties}end_header\n`, points];
+  }
+
+  async function glb() {
+    const texture = new Float32Array(2 * count);
+    for (let place = 0; place < count; place++) {
+      const [y, x] = at(place);
+      texture.set([(x + 0.5) / width, (y + 0.5) / height], 2 * place);
+    }
     const picture = new Uint8Array(await (await canvas.convertToBlob({type: "image/jpeg", quality: 0.9})).arrayBuffer());
     const parts = [places, texture, Uint32Array.from(faces), picture], padding = size => -size & 3;
     const bounds = pick => [0, 1, 2].map(axis => places.reduce((value, side, place) => place % 3 === axis ? pick(value, side) : value, places[axis]));
