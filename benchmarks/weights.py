@@ -1,9 +1,10 @@
 """Two or more sets of weights, in one run: which of them should ship.
 
 `python -m benchmarks.weights --data rgbd/nyu:nyu_val.tar --data rgbd:rooms_val.tar ... --model OLD --model NEW` scores
-each model on each data set, writes benchmarks/results/weights.json and fills the block "weights" of
-benchmarks/shipped_model.md. The first data set is shown in all alignments and by distance. What a model says about its
-own uncertainty is scored on the second half of each data set: `train.calibrate` may have used the first.
+each model on each data set, writes benchmarks/results/weights.json and fills the blocks "weights" of
+benchmarks/shipped_model.md and CHANGELOG.md. The first data set is shown in all alignments and by distance. What a
+model says about its own uncertainty is scored on the second half of each data set: `train.calibrate` may have used the
+first.
 """
 
 import argparse
@@ -101,7 +102,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--latency-photos", type=int, default=15, help="photos whose median latency is compared")
     made.add_argument("--threads", type=int, default=1, help="CPU threads")
     made.add_argument("--output", type=Path, default=HERE / "results" / "weights.json", help="JSON to write")
-    made.add_argument("--card", type=Path, default=HERE / "shipped_model.md", help="document to fill")
+    made.add_argument("--card", type=Path, default=HERE / "shipped_model.md", help="document to fill with the table")
+    made.add_argument(
+        "--changelog", type=Path, default=HERE.parent / "CHANGELOG.md", help="document to fill with the main numbers"
+    )
     return made
 
 
@@ -136,7 +140,19 @@ def main(arguments: list[str] | None = None) -> int:
     shown = [{"title": t, "sha256": m.sha256, "latency_ms": times[t]} for t, m in zip(titles, models, strict=True)]
     write_json(options.output, {"models": shown, "data": results, "rows": [row._asdict() for row in rows]})
     fill(options.card, "weights", text)
+    fill(options.changelog, "weights", _summary_list(titles[0], titles[-1], results))
     return 0
+
+
+def _summary_list(old: str, new: str, results: dict[str, dict[str, Any]]) -> str:
+    """A line for each data set: accuracy in metres of the first model and of the last."""
+
+    def cell(found: dict[str, Any]) -> str:
+        means = found["metrics"]["none"]
+        return f"{means['abs_rel']:.3f} / {means['delta1']:.3f}"
+
+    lines = [f"  - {title}: {cell(found[old])} -> {cell(found[new])}" for title, found in results.items()]
+    return "\n".join([f"- Weights, AbsRel / delta1 in metres, {old} -> {new}:", *lines])
 
 
 def _summary(measured: Measured, second: Measured) -> dict[str, Any]:
