@@ -79,6 +79,24 @@ def load_checkpoint(
     return progress
 
 
+def averaged_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the exponential moving average of the weights, as of `DepthUNet.state_dict`, from the checkpoint of a run.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no checkpoint, or has no average.
+    """
+    prefix = "average/module."
+    try:
+        with safe_open(path, "pt") as file:
+            found = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a checkpoint: {error}") from error
+    if not found:
+        raise ValueError(f"{path} has no average of the weights")
+    return found
+
+
 def _check_optimizer(path: Path, state: dict[str, torch.Tensor], parameters: list[tuple]) -> None:
     """Raise ValueError unless every state belongs to a parameter, has its shape, and is complete."""
     names = {key.partition("/")[2].partition("/")[2] for key in state}

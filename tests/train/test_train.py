@@ -30,7 +30,7 @@ from depth_unet.data.sample import SampleError
 from depth_unet.files import write_atomically
 from train.__main__ import main, parse, precision_here
 from train.__main__ import new_model as model_to_train
-from train.checkpoint import load_checkpoint, save_checkpoint
+from train.checkpoint import averaged_weights, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.evaluate import evaluate, mean_over_frames
 from train.history import COLUMNS
@@ -200,6 +200,22 @@ def test_a_checkpoint_is_safetensors_and_json(finished: tuple[Path, list[dict]])
         progress = json.loads(file.metadata()["progress"])
     assert names == {"model", "average", "optimizer", "random"}
     assert progress["config"] == RUN.to_dict() and progress["model"] == MODEL.to_dict()
+
+
+def test_average_of_the_last_step(finished: tuple[Path, list[dict]], tmp_path: Path) -> None:
+    found = averaged_weights(finished[0] / "last.safetensors")
+    last = load_file(finished[0] / "last.safetensors")
+    assert any((found[key] != last[f"model/{key}"]).any() for key in found)  # not the last weights themselves
+    best = load_file(finished[0] / BEST / "model.safetensors")  # in half precision; the last epoch was the best
+    assert finished[1][-1]["val_abs_rel"] == min(row["val_abs_rel"] for row in finished[1])
+    assert found.keys() == best.keys() and not [
+        key for key in best if not torch.equal(found[key].to(best[key].dtype), best[key])
+    ]
+    save_file({"model/a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "text.safetensors").write_text("text")
+    for name, reason in (("other", "no average"), ("text", "not a checkpoint")):
+        with pytest.raises(ValueError, match=reason):
+            averaged_weights(tmp_path / f"{name}.safetensors")
 
 
 def test_nothing_half_written_is_left(finished: tuple[Path, list[dict]]) -> None:
