@@ -165,7 +165,7 @@ def _training(record: RunRecord, history: list[dict[str, float]], files: set[str
         parts.append(
             f"The weights are those of {_whose(best)} (bold), chosen by unaligned AbsRel on the validation data."
             if record.averaged == 1
-            else f"The weights are the mean of the best weights of {record.averaged} trainings from the same start. "
+            else f"The weights are the mean of those of {record.averaged} trainings. "
             "The table is of one of these trainings; no row of it is the score of these weights."
         )
         if "history.csv" in files:
