@@ -84,3 +84,11 @@ def test_it_is_as_accurate_as_promised(name: str, shared: Path) -> None:
     frames = data.open_data(f"rgbd/nyu:{shared / 'data' / 'nyu_val.tar'}")
     means = measure(open_model(name), frames).means["none"]
     assert means["abs_rel"] <= 0.185 and means["delta1"] >= 0.71
+
+
+def test_its_8_bit_weights_leave_room_for_sums_of_16_bits() -> None:
+    """Processors without VNNI add two products of weight and activation in 16 bits, and clip the sum."""
+    onnx = pytest.importorskip("onnx", reason="the optional package onnx is not installed")
+    tensors = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(INT8).graph.initializer]
+    weights = [tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim > 1]
+    assert len(weights) > 20 and max(abs(tensor.astype(int)).max() for tensor in weights) * 2 * 255 < 2**15

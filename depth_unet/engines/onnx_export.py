@@ -141,6 +141,7 @@ def quantize(source: str | os.PathLike, path: str | os.PathLike, photos: Sequenc
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            reduce_range=True,  # processors without VNNI add products in 16 bits, which full 8-bit weights overflow
             calibrate_method=quantization.CalibrationMethod.MinMax,
             nodes_to_exclude=_kept_in_float(onnx.load(prepared)),
         )
