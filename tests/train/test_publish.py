@@ -23,6 +23,7 @@ from scenes import write_rgbd
 
 import train.__main__
 from depth_unet import DEFAULT_MODEL, DepthUNet, DepthUNetConfig
+from depth_unet.hub import BUILT_IN
 from train import publish
 from train.card import read_history
 from train.documents import filled
@@ -326,20 +327,29 @@ def test_the_card_names_the_origins_of_all_data(tiny_config: DepthUNetConfig, tm
     assert again.data.to_dict()["depth_unet"] == card.data.to_dict()["depth_unet"]
 
 
-def test_the_shipped_model_can_be_published_as_it_is(recordings: Path, tmp_path: Path):
-    card = card_of(Path(DEFAULT_MODEL), tmp_path / "dry", "--data", f"rgbd:{recordings}")
+@pytest.mark.parametrize("model", [Path(DEFAULT_MODEL), Path(BUILT_IN["nano"])], ids=["default", "nano"])
+def test_the_shipped_models_can_be_published_as_they_are(model: Path, recordings: Path, tmp_path: Path):
+    card = card_of(model, tmp_path / "dry", "--data", f"rgbd:{recordings}")
     assert card.data.license_name == "research-only" and "NYU Depth V2" in card.text
-    assert "The weights are those of epoch 2 (bold)" in card.text and "| **2** |" in card.text
-    quoted = card_of(Path(DEFAULT_MODEL), tmp_path / "quoted")
-    assert quoted.data.eval_results[0].metric_value == pytest.approx(0.153, abs=5e-4)
+    shipped = ModelCard((model / "README.md").read_text("utf-8"))
+    assert card.data["depth_unet"] == shipped.data["depth_unet"]
+
+
+def test_one_training_has_the_score_of_an_epoch(recordings: Path, tmp_path: Path):
+    nano = Path(BUILT_IN["nano"])
+    best = min(read_history(nano / "history.csv"), key=lambda row: row["val_abs_rel"])
+    card = card_of(nano, tmp_path / "dry", "--data", f"rgbd:{recordings}")
+    epoch = f"{best['epoch']:.0f}"
+    assert f"The weights are those of epoch {epoch} (bold)" in card.text and f"| **{epoch}** |" in card.text
+    quoted = card_of(nano, tmp_path / "quoted")
+    assert quoted.data.eval_results[0].metric_value == pytest.approx(best["val_abs_rel"], abs=5e-5)
 
 
 def test_a_mean_of_trainings_has_the_score_of_no_epoch(recordings: Path, tmp_path: Path):
-    mean = shutil.copytree(DEFAULT_MODEL, tmp_path / "mean")
-    (mean / "README.md").write_text((mean / "README.md").read_text().replace("averaged: 1", "averaged: 2"))
-    card = card_of(mean, tmp_path / "dry", "--data", f"rgbd:{recordings}")
+    card = card_of(Path(DEFAULT_MODEL), tmp_path / "dry", "--data", f"rgbd:{recordings}")
+    assert "the mean of those of 3 trainings" in card.text
     assert "no row of it is the score of these weights" in card.text and "| **" not in card.text
-    assert publish.main(["--model", str(mean), "--repo", "me/mine", "--dry-run", str(tmp_path / "none")]) == 2
+    assert publish.main(["--model", str(DEFAULT_MODEL), "--repo", "me/mine", "--dry-run", str(tmp_path / "none")]) == 2
 
 
 def test_a_score_of_other_weights_is_not_quoted(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
