@@ -4,8 +4,8 @@
 tf_efficientnet_lite2_timm.safetensors --also rooms_train_0.tar 16 --also ...` trains it small on the training frames of
 NYU Depth V2, goes on larger, then twice with another head; with the average of the two it goes on to rooms and other
 places, and trains the uncertainty head; goes on from there twice, in two ways; and calibrates the average of these and
-their start. The result is in runs/shipped/averaged. `--begin MODEL` starts with the stage of rooms and other
-places. What was stopped goes on with the same command.
+their start. The result is in runs/shipped/averaged. `--begin MODEL` starts with the stage of rooms and other places.
+What was stopped goes on with the same command.
 """
 
 import argparse

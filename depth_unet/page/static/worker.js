@@ -244,8 +244,9 @@ async function surface({kind, state: {scale, camera, edges}}) {
     const [y, x] = at(place), metres = depth[y * width + x] * scale;
     places.set([metres * (x + 0.5 - camera.cx) / camera.fx, -metres * (y + 0.5 - camera.cy) / camera.fy, -metres], 3 * place);
   }
-  const faces = triangles(edges ? STEEPEST * stride / Math.sqrt(camera.fx * camera.fy) : Infinity);
-  if (!faces.length) throw Error("This depth map has no surface.");
+  // Points with all edges need no triangles.
+  const faces = kind === "glb" || edges ? triangles(edges ? STEEPEST * stride / Math.sqrt(camera.fx * camera.fy) : Infinity) : null;
+  if (faces?.length === 0) throw Error("This depth map has no surface.");
   const made = kind === "glb" ? await glb() : ply();
   return {name: `${name.replace(/\.[^.]*$/, "")}.${kind}`, blob: new Blob(made, {type: kind === "glb" ? "model/gltf-binary" : "application/octet-stream"})};
 
@@ -262,10 +263,10 @@ async function surface({kind, state: {scale, camera, edges}}) {
     return corners;
   }
 
-  // The corners of the triangles that are left.
+  // The corners of the triangles that are left, or all points.
   function ply() {
-    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height), seen = new Uint8Array(count);
-    for (const corner of faces) seen[corner] = 1;
+    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height), seen = new Uint8Array(count).fill(faces ? 0 : 1);
+    for (const corner of faces ?? []) seen[corner] = 1;
     const total = seen.reduce((sum, each) => sum + each, 0), points = new DataView(new ArrayBuffer(15 * total));
     for (let place = 0, start = 0; place < count; place++) {
       if (!seen[place]) continue;
