@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.averages import State, mean_of, state_of
 from benchmarks.training import prepared, recipe_parser, train
 from depth_unet import DepthUNet
 from train.calibrate import main as calibrate
-from train.checkpoint import averaged_weights
-from train.run import BEST, CURVES, HISTORY, LAST, RunFolder
+from train.run import BEST, CURVES, HISTORY, RunFolder
 
 PREPARED = "288x384"  # height and width of the stored frames of NYU
 BINS = 48
@@ -51,7 +51,7 @@ AVERAGED = {
 }
 
 
-def average(begin: Path, states: list[dict[str, torch.Tensor]], run: Path, output: Path) -> Path:
+def average(begin: Path, states: list[State], run: Path, output: Path) -> Path:
     """Save a model with the mean of several weights.
 
     Args:
@@ -61,12 +61,7 @@ def average(begin: Path, states: list[dict[str, torch.Tensor]], run: Path, outpu
         output: folder to write.
     """
     model = DepthUNet.from_pretrained(begin)
-    model.load_state_dict(
-        {
-            key: torch.stack([state[key] for state in states]).mean(0) if value.is_floating_point() else value
-            for key, value in states[0].items()
-        }
-    )
+    model.load_state_dict(mean_of(states))
     model.save_pretrained(output, half=True)
     RunFolder(output).write(RunFolder(run).read()._replace(best=None, sha256=None, averaged=len(states)))
     for name in (HISTORY, CURVES):
@@ -107,7 +102,7 @@ def main() -> None:
     for name, choices in MEMBERS.items():
         beside_nyu(name, wide, choices, options.near if options.near and name == "near" else options.also)
         # Of the last step, whether or not it is better than the start.
-        states.append(averaged_weights(runs / name / LAST))
+        states.append(state_of(runs / name))
     model = average(wide, states, runs / name, runs / "averaged")
     if calibrate(["--model", str(model), "--data", f"rgbd/nyu:{options.val}"]):
         raise SystemExit(2)
