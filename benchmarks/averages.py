@@ -1,8 +1,8 @@
-"""Which trainings of one network to average: the accuracy of each, and of means of their weights.
+"""Measure trainings of one network, and means of their weights, to choose which to average.
 
 `python -m benchmarks.averages --data KIND:PATH --model start=FOLDER --model a=RUN ... --mean start+a ...` writes
 benchmarks/results/averages.json and fills the block "averages" of shipped_model.md. RUN is the folder of a training,
-whose last average is taken, better than its start or not; FOLDER one of a saved model.
+whose last exponential moving average is loaded, whether or not it is better than its start. FOLDER is a saved model.
 """
 
 import argparse
@@ -24,7 +24,7 @@ State = dict[str, torch.Tensor]
 
 
 def mean_of(states: Sequence[State]) -> State:
-    """The mean of the weights of one network; counters are those of the first."""
+    """Average the weights of trainings of one network; integer tensors are those of the first."""
     return {
         key: torch.stack([state[key] for state in states]).mean(0) if value.is_floating_point() else value
         for key, value in states[0].items()
@@ -32,7 +32,7 @@ def mean_of(states: Sequence[State]) -> State:
 
 
 def state_of(folder: Path) -> State:
-    """The last average of a training, or the weights of a saved model.
+    """Load the last exponential moving average of a training, or the weights of a saved model.
 
     Raises:
         OSError: there is neither.
@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--data", required=True, help=data.usage())
-    made.add_argument("--model", type=_named, action="append", required=True, help="NAME=FOLDER; the first is saved")
+    made.add_argument(
+        "--model", type=_named, action="append", required=True, help="NAME=FOLDER; the first is a saved model"
+    )
     made.add_argument("--mean", action="append", default=[], metavar="NAME+NAME", help="measure the mean of these")
     made.add_argument("--threads", type=int, default=1, help="CPU threads")
     made.add_argument("--output", type=Path, default=HERE / "results" / "averages.json", help="JSON to write")
@@ -71,10 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
         dataset = data.open_data(options.data, data.split_for(options.data, "score"))
         groups = [[name] for name in states] + [mean.split("+") for mean in options.mean]
         if unknown := {name for group in groups for name in group} - set(states):
-            raise ValueError(f"--mean of {', '.join(sorted(unknown))}, which is no --model")
+            raise ValueError(f"--mean contains {', '.join(sorted(unknown))}, but no --model has that name")
         shapes = [{key: value.shape for key, value in state.items()} for state in states.values()]
         if others := [name for name, each in zip(states, shapes, strict=True) if each != shapes[0]]:
-            raise ValueError(f"{others[0]} is of another network than {options.model[0][0]}")
+            raise ValueError(f"{others[0]} and {options.model[0][0]} are different networks and have no mean")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -98,7 +98,7 @@ def main() -> None:
 
     begin = options.begin or _first_stages(options, once)
     wide = beside_nyu("wide", begin, f"{WIDE} --seed {WIDE_SEED}", options.also)
-    states = [DepthUNet.from_pretrained(wide).state_dict()]
+    states = [state_of(wide)]
     for name, choices in MEMBERS.items():
         beside_nyu(name, wide, choices, options.near if options.near and name == "near" else options.also)
         # Of the last step, whether or not it is better than the start.
@@ -118,8 +118,7 @@ def _first_stages(options: argparse.Namespace, once: Callable[[str, list[str], s
     torch.manual_seed(HEAD_SEED)
     DepthUNet.from_pretrained(best).with_config(depth_bins=BINS).save_pretrained(begin)
     members = [once(name, ["--model", str(begin)], choices, sets) for name, choices in AVERAGED.items()]
-    states = [DepthUNet.from_pretrained(member).state_dict() for member in members]
-    return average(begin, states, members[0].parent, options.runs / "first")
+    return average(begin, [state_of(member) for member in members], members[0].parent, options.runs / "first")
 
 
 if __name__ == "__main__":

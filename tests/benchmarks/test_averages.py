@@ -56,7 +56,7 @@ def test_means_of_unknown_models_are_refused(folders: dict[str, Path], tmp_path:
     given = ["--data", f"rgbd:{write_rgbd(tmp_path / 'data', 1)}", f"--model=start={folders['start']}"]
     card = tmp_path / "card.md"
     assert averages.main([*given, "--mean", wrong, "--output", str(tmp_path / "x.json"), "--card", str(card)]) == 2
-    assert re.fullmatch(r"error: --mean of c, which is no --model\n", capsys.readouterr().err)
+    assert re.fullmatch(r"error: --mean contains c, but no --model has that name\n", capsys.readouterr().err)
     assert not card.exists()
 
 
@@ -65,7 +65,7 @@ def test_another_network_is_refused(folders: dict[str, Path], tmp_path: Path, ca
     save_file(smaller, folders["a"] / "last.safetensors")
     given = ["--data", f"rgbd:{write_rgbd(tmp_path / 'data', 1)}", f"--model=start={folders['start']}"]
     assert averages.main([*given, f"--model=a={folders['a']}", "--output", str(tmp_path / "x.json")]) == 2
-    assert capsys.readouterr().err == "error: a is of another network than start\n"
+    assert capsys.readouterr().err == "error: a and start are different networks and have no mean\n"
 
 
 def test_counters_are_not_averaged() -> None:

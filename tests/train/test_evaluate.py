@@ -208,7 +208,7 @@ def test_the_protocol_says_what_was_scored(
 
 def test_the_shipped_weights_on_real_frames(shared: Path) -> None:
     """The scores that the documents quote, so that a change of the protocol or of the prediction shows."""
-    written = json.loads((Path(weights.__file__).parent / "results" / "weights.json").read_text())
+    written = json.loads((weights.HERE / "results" / "weights.json").read_text())
     quoted = written["data"]["nyu_val.tar"][written["models"][-1]["title"]]
     data = open_data(f"rgbd/nyu:{shared / 'data' / 'nyu_val.tar'}")
     means = measure(open_model(DEFAULT_MODEL), data).means
